@@ -1,0 +1,90 @@
+"""What `Section.validate` checks, one function for each kind of thing.
+
+Every message says what was found, what was expected and what to do.
+"""
+
+__all__ = ["check_coords", "check_counts", "check_inside", "check_spots"]
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from stlearnkit.conventions import COUNTS, SPATIAL, SectionError
+from stlearnkit.slides import Slide
+
+
+def check_spots(adata: AnnData) -> None:
+    """Refuse tables without spots or with repeated names."""
+    if adata.n_obs == 0:
+        raise SectionError(
+            "the section has no spots. Check that spot names of counts and positions "
+            "are written alike, and that not all spots were filtered out."
+        )
+    repeated = adata.obs_names[adata.obs_names.duplicated()]
+    if len(repeated):
+        raise SectionError(
+            f"{len(repeated)} spot names are repeated, first: {repeated[0]!r}. "
+            "Drop the copies or call adata.obs_names_make_unique()."
+        )
+
+
+def check_counts(adata: AnnData) -> None:
+    """Refuse counts that no sequencer can have given."""
+    if COUNTS not in adata.layers:
+        raise SectionError(
+            f"adata.layers[{COUNTS!r}] is missing. Store the raw counts there before "
+            "normalising: adata.layers['counts'] = adata.X.copy()."
+        )
+    layer = adata.layers[COUNTS]
+    values = layer.data if sparse.issparse(layer) else np.asarray(layer)
+    bad = ~np.isfinite(values) | (values < 0) | (values != np.round(values))
+    if bad.any():
+        raise SectionError(
+            f"{int(bad.sum())} entries of adata.layers[{COUNTS!r}] are not counts, "
+            f"first: {values[bad].flat[0]}; expected whole numbers from 0. These look "
+            "like normalised values: store the raw counts."
+        )
+
+
+def check_coords(adata: AnnData) -> None:
+    """Refuse missing or non-finite spot centres."""
+    if SPATIAL not in adata.obsm:
+        raise SectionError(
+            f"adata.obsm[{SPATIAL!r}] is missing. Store the spot centres (x, y) there, "
+            "in full-resolution pixels."
+        )
+    coords = np.asarray(adata.obsm[SPATIAL])
+    if coords.ndim != 2 or coords.shape[1] != 2:
+        raise SectionError(
+            f"adata.obsm[{SPATIAL!r}] has shape {coords.shape}, expected (spots, 2): "
+            "one (x, y) per spot."
+        )
+    missing = ~np.isfinite(np.asarray(coords, float)).all(axis=1)
+    if missing.any():
+        raise SectionError(
+            f"{int(missing.sum())} of {adata.n_obs} spot centres are not finite, first: "
+            f"spot {adata.obs_names[missing][0]!r}. Drop these spots: "
+            "adata[np.isfinite(adata.obsm['spatial']).all(axis=1)]."
+        )
+
+
+def check_inside(adata: AnnData, slide: Slide) -> None:
+    """Refuse centres outside the image, and tell swapped axes from a wrong scale."""
+    x, y = np.asarray(adata.obsm[SPATIAL], float).T
+    outside = (x < 0) | (y < 0) | (x >= slide.width) | (y >= slide.height)
+    if not outside.any():
+        return
+    found = (
+        f"{int(outside.sum())} of {adata.n_obs} spot centres lie outside the image of "
+        f"{slide.width} x {slide.height} px; first: spot {adata.obs_names[outside][0]!r}"
+    )
+    swapped_fits = (y >= 0) & (x >= 0) & (y < slide.width) & (x < slide.height)
+    if swapped_fits.all():
+        raise SectionError(
+            f"{found}. With x and y swapped all lie inside: adata.obsm['spatial'] must "
+            "be (x, y), not (row, col). Use coords[:, ::-1]."
+        )
+    raise SectionError(
+        f"{found}. Check that adata.obsm['spatial'] is in full-resolution pixels of "
+        "this image, not of a thumbnail or in µm."
+    )

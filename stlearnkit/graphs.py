@@ -1,0 +1,3 @@
+"""Graphs of spots: who is whose neighbour, and what one can average over."""
+
+__all__ = []
