@@ -58,7 +58,13 @@ def write(
 
 
 def read(data: "SpatialData") -> tuple[AnnData, Slide | None, str, str]:
-    """Return the parts of the section that `write` stored."""
+    """Return the parts of the section that `write` stored.
+
+    Raises
+    ------
+    SectionError
+        If there is no table of that layout.
+    """
     from spatialdata.models import TableModel
 
     if "table" not in data.tables or "stlearnkit" not in data.tables["table"].uns:

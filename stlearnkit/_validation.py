@@ -14,7 +14,13 @@ from stlearnkit.slides import Slide
 
 
 def check_spots(adata: AnnData) -> None:
-    """Refuse tables without spots or with repeated names."""
+    """Refuse tables without spots or with repeated names.
+
+    Raises
+    ------
+    SectionError
+        If there are no spots or a name stands twice.
+    """
     if adata.n_obs == 0:
         raise SectionError(
             "the section has no spots. Check that spot names of counts and positions "
@@ -29,7 +35,13 @@ def check_spots(adata: AnnData) -> None:
 
 
 def check_counts(adata: AnnData) -> None:
-    """Refuse counts that no sequencer can have given."""
+    """Refuse counts that no sequencer can have given.
+
+    Raises
+    ------
+    SectionError
+        If counts are missing, negative, not finite or not whole.
+    """
     if COUNTS not in adata.layers:
         raise SectionError(
             f"adata.layers[{COUNTS!r}] is missing. Store the raw counts there before "
@@ -47,7 +59,13 @@ def check_counts(adata: AnnData) -> None:
 
 
 def check_coords(adata: AnnData) -> None:
-    """Refuse missing or non-finite spot centres."""
+    """Refuse missing or non-finite spot centres.
+
+    Raises
+    ------
+    SectionError
+        If the centres are missing, not (spots, 2) or not finite.
+    """
     if SPATIAL not in adata.obsm:
         raise SectionError(
             f"adata.obsm[{SPATIAL!r}] is missing. Store the spot centres (x, y) there, "
@@ -69,7 +87,13 @@ def check_coords(adata: AnnData) -> None:
 
 
 def check_inside(adata: AnnData, slide: Slide) -> None:
-    """Refuse centres outside the image, and tell swapped axes from a wrong scale."""
+    """Refuse centres outside the image, and tell swapped axes from a wrong scale.
+
+    Raises
+    ------
+    SectionError
+        If a centre lies outside the image.
+    """
     x, y = np.asarray(adata.obsm[SPATIAL], float).T
     outside = (x < 0) | (y < 0) | (x >= slide.width) | (y >= slide.height)
     if not outside.any():

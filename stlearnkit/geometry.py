@@ -10,7 +10,6 @@ Taught in the chapter "From slide to patches".
 __all__ = ["Affine2D"]
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -52,7 +51,13 @@ class Affine2D:
     target: str
 
     def __post_init__(self) -> None:
-        """Refuse matrices that are not invertible affine maps."""
+        """Refuse matrices that are not invertible affine maps.
+
+        Raises
+        ------
+        ValueError
+            See the class.
+        """
         matrix = np.array(self.matrix, dtype=float)
         if not np.isfinite(matrix).all():
             raise ValueError(
@@ -75,12 +80,12 @@ class Affine2D:
         object.__setattr__(self, "matrix", matrix)
 
     @classmethod
-    def identity(cls, source: str, target: str) -> Self:
+    def identity(cls, source: str, target: str) -> "Affine2D":
         """Return the map that leaves coordinates as they are."""
         return cls(np.eye(3), source, target)
 
     @classmethod
-    def scaling(cls, factor: float, *, source: str, target: str) -> Self:
+    def scaling(cls, factor: float, *, source: str, target: str) -> "Affine2D":
         """Return the map that multiplies both coordinates by `factor`."""
         return cls(np.diag([factor, factor, 1.0]), source, target)
 
@@ -93,7 +98,7 @@ class Affine2D:
         source: str,
         target: str,
         center: tuple[float, float] = (0.0, 0.0),
-    ) -> Self:
+    ) -> "Affine2D":
         """Return a rotation about `center` followed by a `shift`.
 
         Parameters
@@ -131,7 +136,7 @@ class Affine2D:
         *,
         source: str,
         target: str,
-    ) -> Self:
+    ) -> "Affine2D":
         """Return the least-squares affine that takes `points` to `images`.
 
         Parameters
@@ -168,13 +173,13 @@ class Affine2D:
         """Factor by which areas grow; negative if the map mirrors."""
         return float(np.linalg.det(self.matrix[:2, :2]))
 
-    def inverse(self) -> Self:
+    def inverse(self) -> "Affine2D":
         """Return the map back, from `target` to `source`."""
         matrix = np.linalg.inv(self.matrix)
         matrix[2] = (0.0, 0.0, 1.0)  # rounding must not make it projective
         return type(self)(matrix, self.target, self.source)
 
-    def __matmul__(self, first: "Affine2D") -> Self:
+    def __matmul__(self, first: "Affine2D") -> "Affine2D":
         """Compose: ``(b @ a)(points) == b(a(points))``.
 
         Raises

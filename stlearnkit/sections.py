@@ -11,7 +11,7 @@ __all__ = ["Section", "Stack"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ class Section:
     patient: str
 
     @classmethod
-    def build(
+    def build(  # noqa: PLR0913 - the parts of a section are as many as they are
         cls,
         counts: Any,
         genes: Sequence[str],
@@ -84,7 +84,7 @@ class Section:
         slide: Slide | None = None,
         spot_diameter_um: float = 100.0,
         obs: pd.DataFrame | None = None,
-    ) -> Self:
+    ) -> "Section":
         """Assemble a section under the keys of scanpy and squidpy, and validate it.
 
         Parameters
@@ -204,7 +204,7 @@ class Section:
         """Return the number of transcripts of each spot, over all genes."""
         return np.asarray(self.adata.layers[COUNTS].sum(axis=1), float).ravel()
 
-    def subset(self, spots: Bool[np.ndarray, " spots"]) -> Self:
+    def subset(self, spots: Bool[np.ndarray, " spots"]) -> "Section":
         """Return the section with only the spots where the mask is true."""
         return type(self)(self.adata[spots].copy(), self.slide, self.name, self.patient)
 
@@ -236,7 +236,7 @@ class Section:
         )
 
     @classmethod
-    def from_spatialdata(cls, data: "SpatialData") -> Self:
+    def from_spatialdata(cls, data: "SpatialData") -> "Section":
         """Return the section that `to_spatialdata` wrote.
 
         Raises
@@ -283,7 +283,15 @@ class Stack:
     to_reference: tuple[Affine2D, ...]
 
     def __post_init__(self) -> None:
-        """Check numbers, order and frames."""
+        """Check numbers, order and frames.
+
+        Raises
+        ------
+        ValueError
+            If numbers do not match or heights do not increase.
+        FrameError
+            If the maps do not join the sections' frames to one reference.
+        """
         n_sections = len(self.sections)
         if n_sections == 0:
             raise ValueError("sections is empty: a stack needs at least one section.")

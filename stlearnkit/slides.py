@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -29,6 +29,7 @@ _OME_UNIT_UM = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
 _TIFF_SUFFIXES = {".tif", ".tiff", ".svs", ".btf", ".ndpi", ".scn"}
 
 
+@runtime_checkable
 class _Pixels(Protocol):
     """One resolution: anything with a shape that can be cut like an array."""
 
@@ -132,12 +133,12 @@ class Slide:
     @classmethod
     def from_array(
         cls, image: UInt8[np.ndarray, "height width 3"], mpp: float | None = None
-    ) -> Self:
+    ) -> "Slide":
         """Make a slide of an image in memory."""
         return cls((image,), mpp)
 
     @classmethod
-    def open(cls, path: Path | str, mpp: float | None = None) -> Self:
+    def open(cls, path: Path | str, mpp: float | None = None) -> "Slide":
         """Open an image file without reading its pixels yet.
 
         Parameters

@@ -1,0 +1,34 @@
+"""What all tests share: where the real sections are, and what happens without them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _real_data() -> Path | None:
+    """Return the folder that `STLEARNKIT_DATA` names, if it has real sections."""
+    folder = Path(os.environ.get("STLEARNKIT_DATA", ""))
+    return folder if (folder / "her2st").is_dir() else None
+
+
+def pytest_report_header() -> str:
+    """Say whether the tests on real sections run."""
+    folder = _real_data()
+    if folder is None:
+        return (
+            "real sections: none (STLEARNKIT_DATA names no folder with her2st/); "
+            "tests marked real_data are left out"
+        )
+    return f"real sections: {folder}"
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out the tests on real sections where there are none."""
+    if _real_data() is not None:
+        return
+    left_out = [item for item in items if "real_data" in item.keywords]
+    items[:] = [item for item in items if "real_data" not in item.keywords]
+    config.hook.pytest_deselected(items=left_out)
