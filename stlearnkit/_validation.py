@@ -6,6 +6,7 @@ Every message says what was found, what was expected and what to do.
 __all__ = ["check_coords", "check_counts", "check_inside", "check_spots"]
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
@@ -13,7 +14,7 @@ from stlearnkit.conventions import COUNTS, SPATIAL, SectionError
 from stlearnkit.slides import Slide
 
 
-def check_spots(adata: AnnData) -> None:
+def check_spots(names: pd.Index) -> None:
     """Refuse tables without spots or with repeated names.
 
     Raises
@@ -21,12 +22,12 @@ def check_spots(adata: AnnData) -> None:
     SectionError
         If there are no spots or a name stands twice.
     """
-    if adata.n_obs == 0:
+    if len(names) == 0:
         raise SectionError(
             "the section has no spots. Check that spot names of counts and positions "
             "are written alike, and that not all spots were filtered out."
         )
-    repeated = adata.obs_names[adata.obs_names.duplicated()]
+    repeated = names[names.duplicated()]
     if len(repeated):
         raise SectionError(
             f"{len(repeated)} spot names are repeated, first: {repeated[0]!r}. "

@@ -244,6 +244,9 @@ def noise_ceiling(
     only: an image need not show all that the counts do, so the true limit of
     image-based prediction is lower still.
 
+    Halved counts lie lower on the bent part of the logarithm, which makes the
+    estimate a few hundredths too low where counts are small.
+
     Spots of a few transcripts raise it: their profile, almost all zeros, is the same
     in both halves and far from every other spot's. Drop them first to see how much of
     a ceiling is that.

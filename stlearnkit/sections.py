@@ -120,8 +120,9 @@ class Section:
                 " Give one (x, y) per spot, in the order of the counts."
             )
         table = pd.DataFrame(index=pd.Index([str(spot) for spot in spots]))
+        _validation.check_spots(table.index)
         if obs is not None:
-            table = table.join(obs) if not table.index.has_duplicates else table
+            table = table.join(obs)
         adata = AnnData(
             sparse.csr_matrix(counts),
             obs=table,
@@ -219,7 +220,7 @@ class Section:
             centres, no µm scale, or centres outside the image (with a hint if
             swapping x and y would put them inside).
         """
-        _validation.check_spots(self.adata)
+        _validation.check_spots(self.adata.obs_names)
         _validation.check_counts(self.adata)
         _validation.check_coords(self.adata)
         if self.slide is not None:
