@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 __all__ = [
     "conventions",
     "datasets",
+    "downloads",
     "encoders",
     "environment",
     "expression",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from stlearnkit import (
         conventions,
         datasets,
+        downloads,
         encoders,
         environment,
         expression,
