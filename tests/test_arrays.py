@@ -108,6 +108,15 @@ def test_columns_of_one_gene_are_added_up(counts: pd.DataFrame, spots: pd.DataFr
     ]
 
 
+def test_versions_are_part_of_a_name_where_nothing_is_doubled(
+    counts: pd.DataFrame, spots: pd.DataFrame
+):
+    counts.columns = [f"ENSMUSG0000000000{digit}.1" for digit in range(5)]
+    section = build(counts, spots)
+    assert list(section.adata.var_names) == list(counts.columns)
+    assert section.adata.uns[PROVENANCE]["doubled_genes"] == []
+
+
 def test_adding_up_does_not_touch_the_table(counts: pd.DataFrame, spots: pd.DataFrame):
     before = counts.copy()
     build(counts, spots)
