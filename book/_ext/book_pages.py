@@ -1,0 +1,38 @@
+"""Two things that the theme cannot be told: what to edit, and what not to load."""
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+LATE = 900  # after the theme has made its buttons
+
+
+def edit_the_source(
+    app: Sphinx, page: str, template: str, context: dict, _: Any
+) -> None:
+    """Let the edit button of a chapter open its source, not its notebook."""
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if "/edit/" in button.get("url", ""):
+                button["url"] = button["url"].replace(".ipynb", ".md")
+
+
+def leave_out_thebe(
+    app: Sphinx, page: str, template: str, context: dict, _: Any
+) -> None:
+    """Leave out live cells: we have none, and their script fails on every page."""
+    context["script_files"] = [
+        script for script in context.get("script_files", []) if not _is_thebe(script)
+    ]
+
+
+def _is_thebe(script: Any) -> bool:
+    body = getattr(script, "attributes", {}).get("body") or ""
+    return "thebe" in f"{getattr(script, 'filename', script)}{body}".lower()
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Hook both in."""
+    app.connect("html-page-context", edit_the_source, priority=LATE)
+    app.connect("html-page-context", leave_out_thebe, priority=LATE)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
