@@ -3,7 +3,7 @@
 `Slide.from_array` holds an image in memory. `Slide.open` reads a file: JPEG and
 PNG are decoded whole when first needed, and only the last two stay decoded; TIFF
 and OME-TIFF, pyramids included, are read tile by tile, so that a slide larger
-than the memory can be used.
+than the memory can be used. No file stays open.
 
 A *level* is one resolution of a pyramid: level 0 is the finest.
 
@@ -13,66 +13,16 @@ Taught in the chapter "From slide to patches".
 __all__ = ["Slide"]
 
 import hashlib
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-_UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, centimetre
-_OME_UNIT_UM = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
-_TIFF_SUFFIXES = {".tif", ".tiff", ".svs", ".btf", ".ndpi", ".scn"}
+from stlearnkit._pixels import Pixels, inspect, is_tiff, preview
 
-
-@runtime_checkable
-class _Pixels(Protocol):
-    """One resolution: anything with a shape that can be cut like an array."""
-
-    shape: tuple[int, ...]
-
-    def __getitem__(self, key: Any) -> Any:
-        """Return the pixels under `key`, a pair of slices."""
-
-
-@lru_cache(maxsize=2)
-def _decode(path: Path, changed_ns: int) -> UInt8[np.ndarray, "height width 3"]:
-    """Decode a whole image file; `changed_ns` makes an edited file a new key."""
-    with _open_image(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    pixels.flags.writeable = False  # shared between all who open this file
-    return pixels
-
-
-@lru_cache(maxsize=8)
-def _tiff_levels(path: Path, changed_ns: int) -> tuple[Any, ...]:
-    """Open the pyramid of a TIFF without reading pixels."""
-    import tifffile
-    import zarr
-
-    series = tifffile.TiffFile(path).series[0]
-    return tuple(
-        zarr.open(level.aszarr(chunkmode="strile"), mode="r") for level in series.levels
-    )
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Pixels of a file, read when cut; picklable, and holds no open handle."""
-
-    path: Path
-    shape: tuple[int, ...]
-    level: int = 0
-
-    def __getitem__(self, key: Any) -> Any:
-        changed_ns = self.path.stat().st_mtime_ns
-        if _is_tiff(self.path):
-            return _tiff_levels(self.path, changed_ns)[self.level][key]
-        return _decode(self.path, changed_ns)[key]
+_BAND_PX = 512  # rows handled at a time, so that no second copy of a slide is made
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,27 +51,36 @@ class Slide:
     (60, 40, (4, 5, 3))
     """
 
-    levels: tuple[_Pixels, ...]
+    levels: tuple[Pixels, ...]
     mpp: float | None = None
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check what every later step relies on."""
+        """Check what every later step relies on.
+
+        Raises
+        ------
+        ValueError
+            As for the class.
+        """
         if not self.levels:
             raise ValueError("levels is empty: a slide needs at least one image.")
+        name = "image" if self.path is None else self.path.name
         for number, level in enumerate(self.levels):
             if len(level.shape) != 3 or level.shape[2] != 3:
                 raise ValueError(
-                    f"image of level {number} has shape {tuple(level.shape)}, expected "
-                    "(height, width, 3). Convert it to RGB: image[..., :3] drops an "
-                    "alpha channel, np.stack([image] * 3, -1) turns grey into RGB."
+                    f"level {number} of {name} has shape {tuple(level.shape)}, "
+                    "expected (height, width, 3). Convert it to RGB: image[..., :3] "
+                    "drops an alpha channel, np.stack([image] * 3, -1) turns grey into "
+                    "RGB, np.moveaxis(image, 0, -1) puts channels last; of several "
+                    "pages save one."
                 )
-            dtype = getattr(level, "dtype", np.dtype(np.uint8))
+            dtype = np.dtype(getattr(level, "dtype", np.uint8))
             if dtype != np.uint8:
                 raise ValueError(
-                    f"image of level {number} has dtype {dtype}, expected uint8 with "
+                    f"level {number} of {name} has dtype {dtype}, expected uint8 with "
                     "values 0 to 255. For floats between 0 and 1 use "
-                    "(255 * image).round().astype(np.uint8)."
+                    "(255 * image).round().astype(np.uint8), for uint16 image // 257."
                 )
         if self.mpp is not None and not (np.isfinite(self.mpp) and self.mpp > 0):
             raise ValueError(
@@ -144,7 +103,7 @@ class Slide:
         Parameters
         ----------
         path
-            JPEG, PNG, TIFF or OME-TIFF.
+            JPEG, PNG, TIFF, OME-TIFF or Aperio's SVS; RGB, 8 bits.
         mpp
             Micrometres per pixel. Without it, the file's own metadata are used; a
             file that does not say leaves it None.
@@ -154,16 +113,14 @@ class Slide:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is not an image that can be read.
+            If the file is not an image that can be read, is not complete, or is not
+            8-bit RGB.
         """
         path = Path(path).absolute()
         if not path.is_file():
             raise FileNotFoundError(f"no slide at {path}. Check the path.")
-        read: Callable[[Path], tuple[tuple[_Pixels, ...], float | None]] = (
-            _inspect_tiff if _is_tiff(path) else _inspect_image
-        )
         try:
-            levels, found_mpp = read(path)
+            levels, found_mpp = inspect(path)
         except Exception as error:
             raise ValueError(
                 f"{path} cannot be read as an image: {error}. "
@@ -183,8 +140,12 @@ class Slide:
 
     @property
     def downsamples(self) -> tuple[float, ...]:
-        """Level-0 pixels per pixel of each level, along the width."""
-        return tuple(self.width / level.shape[1] for level in self.levels)
+        """Level-0 pixels per pixel of each level.
+
+        Pyramids are made by whole factors, and sizes that do not divide are rounded:
+        where a whole number explains the width of a level, it is taken.
+        """
+        return tuple(_factor(self.width, level.shape[1]) for level in self.levels)
 
     def crop(
         self, left: int, top: int, width: int, height: int, *, level: int = 0
@@ -201,11 +162,20 @@ class Slide:
         Raises
         ------
         ValueError
-            If the rectangle is empty or leaves the image.
+            If the rectangle is empty or leaves the image, or the file is damaged.
+        IndexError
+            If there is no such level.
         """
+        if level not in range(len(self.levels)):
+            raise IndexError(
+                f"level is {level}, but the slide has levels 0 to "
+                f"{len(self.levels) - 1}. See its downsamples."
+            )
         rows, columns = self.levels[level].shape[:2]
-        inside = 0 <= left and 0 <= top and left + width <= columns
-        if width < 1 or height < 1 or not (inside and top + height <= rows):
+        inside = (
+            min(left, top) >= 0 and left + width <= columns and top + height <= rows
+        )
+        if width < 1 or height < 1 or not inside:
             raise ValueError(
                 f"rectangle left={left}, top={top}, width={width}, height={height} "
                 f"is empty or leaves level {level} of {columns} x {rows} px. Use "
@@ -219,17 +189,19 @@ class Slide:
         """Return the whole image, antialiased, with its longer side at most `max_side`.
 
         A slide smaller than that is returned at its own size.
+
+        Raises
+        ------
+        ValueError
+            If `max_side` is below 1, or the file is damaged.
         """
+        if max_side < 1:
+            raise ValueError(f"max_side is {max_side}, expected 1 or more pixels.")
         factor = min(1.0, max_side / max(self.width, self.height))
         size = (max(1, round(self.width * factor)), max(1, round(self.height * factor)))
-        if self.path is not None and not _is_tiff(self.path):
-            with _open_image(self.path) as image:
-                image.draft("RGB", size)  # a JPEG can be decoded at 1/8 of its size
-                return _shrink(image.convert("RGB"), size)
-        level = self._coarsest_with_side(max(size))
-        return _shrink(
-            Image.fromarray(np.asarray(self.levels[level][:, :], np.uint8)), size
-        )
+        if self.path is None or is_tiff(self.path):
+            return _shrink(self.levels[self._coarsest_with_side(max(size))], size)
+        return _shrink(preview(self.path, size), size)
 
     def fingerprint(self) -> str:
         """Return a short hash that changes when the pixels change.
@@ -274,67 +246,24 @@ class Slide:
         return fine_enough[-1] if fine_enough else 0
 
 
-def _is_tiff(path: Path) -> bool:
-    """Tell by its name whether a file is one of the TIFF family."""
-    return path.suffix.lower() in _TIFF_SUFFIXES
-
-
-def _open_image(path: Path) -> Image.Image:
-    """Open a JPEG or PNG of up to 179 megapixels, header only.
-
-    Pillow warns from half that size, which slides of normal size exceed; beyond it
-    Pillow refuses, as a decompression bomb, and a tiled TIFF is the right format.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
+def _factor(fine_px: int, coarse_px: int) -> float:
+    """Return how many fine pixels make a coarse one, preferring whole numbers."""
+    ratio = fine_px / coarse_px
+    explained = abs(round(ratio) * coarse_px - fine_px) < round(ratio)
+    return float(round(ratio)) if explained else ratio
 
 
 def _shrink(
-    image: Image.Image, size: tuple[int, int]
+    pixels: Pixels, size: tuple[int, int]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Resize with antialiasing, box-averaging first where that is much cheaper."""
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
-
-
-def _inspect_image(path: Path) -> tuple[tuple[_Pixels, ...], None]:
-    """Read the size of a JPEG or PNG from its header."""
-    with _open_image(path) as image:
-        width, height = image.size
-    return (_Stored(path, (height, width, 3)),), None
-
-
-def _inspect_tiff(path: Path) -> tuple[tuple[_Pixels, ...], float | None]:
-    """Read the sizes of a TIFF's levels and its scale."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        levels = []
-        for number, level in enumerate(series.levels):
-            if level.dtype != np.uint8:
-                raise ValueError(f"its pixels are {level.dtype}, expected uint8")
-            levels.append(_Stored(path, tuple(level.shape), number))
-        return tuple(levels), _tiff_mpp(tiff)
-
-
-def _tiff_mpp(tiff: Any) -> float | None:
-    """Find the scale in OME-XML or in the TIFF's resolution tags."""
-    import tifffile
-
-    if tiff.ome_metadata:
-        image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        if "PhysicalSizeX" in pixels:
-            unit = _OME_UNIT_UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
-            return None if unit is None else float(pixels["PhysicalSizeX"]) * unit
-    tags = tiff.pages[0].tags
-    if "ResolutionUnit" not in tags or "XResolution" not in tags:
-        return None
-    unit = _UM_PER_UNIT.get(int(tags["ResolutionUnit"].value))
-    if unit is None:
-        return None
-    pixels_per_unit, per = tags["XResolution"].value
-    # 72 dpi and the like are a printer's default, not a microscope's scale.
-    mpp = unit * per / pixels_per_unit if pixels_per_unit else np.inf
-    return mpp if mpp < 100 else None
+    """Resize to `size` (width, height) with antialiasing, reading a band at a time."""
+    rows, columns = pixels.shape[:2]
+    factor = max(1, min(columns // size[0], rows // size[1]) // 2)
+    step = factor * max(1, _BAND_PX // factor)
+    bands = [
+        np.asarray(Image.fromarray(pixels[top : top + step, :]).reduce(factor))
+        for top in range(0, rows, step)
+    ]
+    reduced = Image.fromarray(np.concatenate(bands))
+    box = (0, 0, columns / factor, rows / factor)  # the last pixel may be a part of one
+    return np.asarray(reduced.resize(size, Image.Resampling.BILINEAR, box=box))
