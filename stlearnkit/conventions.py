@@ -37,6 +37,7 @@ AXES = {
     "width": "image columns, to the right",
     "side": "rows and columns of a square patch",
     "points": "places in a plane that need not be spots",
+    "values": "scores of any kind, one each",
 }
 """Every axis word used in a signature, and what one step along it is."""
 
