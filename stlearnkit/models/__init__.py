@@ -1,4 +1,7 @@
-"""Models, one room each: every file holds the whole of its model."""
+"""Models, one room each: every file holds the whole of its model.
+
+The first is taught in the chapter "Features and the linear baseline".
+"""
 
 __all__ = ["baselines"]
 

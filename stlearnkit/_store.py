@@ -1,0 +1,85 @@
+"""Arrays kept on disk so that no kill, crash or bad disk can make them wrong.
+
+A file is a plain ``.npy``, which `numpy.load` reads, followed by a checksum. It is
+written under another name and renamed when whole.
+"""
+
+__all__ = ["read", "user_folder", "write"]
+
+import hashlib
+import io
+import logging
+import os
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pooch
+from jaxtyping import Shaped
+
+_VARIABLE = "STLEARNKIT_CACHE"
+_CHECKSUM_BYTES = 16
+_STALE_AFTER_S = 3600.0
+
+_log = logging.getLogger("stlearnkit")
+
+
+def user_folder(kind: str) -> Path:
+    """Return the folder `kind` in `STLEARNKIT_CACHE`, else in the user's cache."""
+    return Path(os.environ.get(_VARIABLE) or pooch.os_cache("stlearnkit")) / kind
+
+
+def read(file: Path) -> Shaped[np.ndarray, "..."] | None:
+    """Return what `write` stored, or None, saying so, if it is not there or damaged."""
+    try:
+        stored = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+    if checksum != _checksum(content):
+        _log.warning("%s is damaged and will be computed again.", file)
+        return None
+    return np.load(io.BytesIO(content), allow_pickle=False)
+
+
+def write(file: Path, array: Shaped[np.ndarray, "..."]) -> None:
+    """Store an array; the final name never holds half a file.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    content = buffer.getvalue()
+    unfinished = file.with_name(f"{file.stem}.{uuid4().hex}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(file.parent)
+        with unfinished.open("wb") as stream:
+            stream.write(content + _checksum(content))
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {file.parent}: {error}. Set {_VARIABLE} to a folder "
+            "that can be written and has room."
+        ) from error
+
+
+def _checksum(content: bytes) -> bytes:
+    """Return the hash that a file ends with."""
+    return hashlib.blake2b(content, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes left; files of running ones are younger."""
+    for leftover in folder.glob("*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > _STALE_AFTER_S:
+                leftover.unlink()
+        except FileNotFoundError:
+            continue  # another process was quicker

@@ -1,0 +1,92 @@
+"""Where pretrained networks come from: timm's hub, or a folder on this machine."""
+
+__all__ = ["default_name", "load_network"]
+
+import difflib
+import os
+from pathlib import Path
+
+import torch
+
+_FOLDER_VARIABLE = "STLEARNKIT_WEIGHTS"
+_FOLDER_NAME = "mobilenetv2_100.coral_in1k"
+_HUB_NAME = "mobilenetv2_100.ra_in1k"
+
+
+def default_name() -> str:
+    """Return the name of the book's encoder: the folder's if it is there."""
+    weights = os.environ.get(_FOLDER_VARIABLE)
+    if weights and (Path(weights) / _FOLDER_NAME).is_dir():
+        return f"local-dir:{Path(weights) / _FOLDER_NAME}"
+    return _HUB_NAME
+
+
+def load_network(name: str) -> torch.nn.Module:
+    """Load a pretrained timm network without its classifier.
+
+    Parameters
+    ----------
+    name
+        As for `encoders.Encoder.load`.
+
+    Raises
+    ------
+    ValueError
+        If timm knows no such network.
+    """
+    import timm
+
+    if name.startswith("local-dir:"):
+        _check_folder(Path(name.removeprefix("local-dir:")))
+    elif not name.startswith("hf-hub:"):
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models())
+            raise ValueError(
+                f"name is {name!r}, which timm does not know. Nearest: {near}. See "
+                "timm.list_pretrained() for all, or give 'local-dir:<folder>'."
+            )
+        _check_reachable(name)
+    return timm.create_model(name, pretrained=True, num_classes=0)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse folders that timm cannot read, or only by unpickling.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the configuration or the weights are missing.
+    """
+    for wanted in ("config.json", "*.safetensors"):
+        if not any(folder.glob(wanted)):
+            raise FileNotFoundError(
+                f"{folder} holds no {wanted}. Expected a folder with timm's "
+                "config.json and weights as .safetensors; convert pickled weights "
+                "with safetensors.torch.save_file."
+            )
+
+
+def _check_reachable(name: str) -> None:
+    """Ask the hub once for weights that are not here; timm would ask for a minute.
+
+    Raises
+    ------
+    ConnectionError
+        If there is no answer.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    repository = None if config is None else config.hf_hub_id
+    if not repository or try_to_load_from_cache(repository, "model.safetensors"):
+        return
+    try:
+        HfApi().model_info(repository, timeout=10)
+    except Exception as error:
+        raise ConnectionError(
+            f"the weights of {name!r} are not on this machine and the hub cannot be "
+            f"reached: {error}. Run once with a network; or set {_FOLDER_VARIABLE} "
+            f"to a folder that holds the folder {_FOLDER_NAME} with config.json and "
+            "model.safetensors; or use encoders.random_encoder(seed=0)."
+        ) from error

@@ -1,0 +1,343 @@
+"""Encoders: frozen networks that turn a patch into a row of features.
+
+Any timm network can serve, by name or from a folder. Features are kept on disk, so
+that the slow step is done once: `features` returns in milliseconds what it has
+computed before. torch is used inside; what comes out is numpy.
+
+Taught in the chapter "Features and the linear baseline".
+"""
+
+__all__ = [
+    "Encoder",
+    "default_encoder",
+    "features",
+    "random_encoder",
+    "tutorial_encoder",
+]
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from stlearnkit._store import read, user_folder, write
+from stlearnkit._weights import default_name, load_network
+from stlearnkit.conventions import SectionError
+from stlearnkit.patches import Scale, extract
+from stlearnkit.sections import Section
+
+_ARCHITECTURE = "mobilenetv2_100"
+
+# Raise it when patches or features of the same inputs come out differently.
+_CACHE_VERSION = 1
+_CHUNK_SPOTS = 256  # one cache file each: bounds memory and what a kill can lose
+
+_log = logging.getLogger("stlearnkit")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A frozen network with the preprocessing that it was trained with.
+
+    Build one with `Encoder.load`, `default_encoder` or `random_encoder`; or give any
+    `torch.nn.Module` that maps images to rows of features.
+
+    Parameters
+    ----------
+    name
+        For people, and for logs.
+    network
+        Takes (patches, 3, side, side), returns (patches, features). It is put into
+        evaluation mode, on `device`, and its weights no longer take gradients.
+    input_px
+        Side of the patches it expects.
+    mean, std
+        Of each colour in [0, 1]; the network sees (colour - mean) / std.
+    device
+        Where it runs.
+
+    Examples
+    --------
+    The mean colour is an encoder of three features:
+
+    >>> network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> colour = Encoder("colour", network, input_px=2, mean=(0.0,) * 3, std=(1.0,) * 3)
+    >>> colour.encode(np.full((1, 2, 2, 3), [0, 51, 255], np.uint8)).round(6)
+    array([[0. , 0.2, 1. ]], dtype=float32)
+    """
+
+    name: str
+    network: torch.nn.Module
+    input_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Freeze the network."""
+        self.network.eval().requires_grad_(requires_grad=False).to(self.device)
+
+    @classmethod
+    def load(cls, name: str, *, device: str | None = None) -> "Encoder":
+        """Load a pretrained timm network, with the preprocessing it was trained with.
+
+        Parameters
+        ----------
+        name
+            A timm name, with or without tag, such as ``"resnet18.a1_in1k"``; or
+            ``"local-dir:"`` and a folder that holds timm's ``config.json`` and weights
+            as ``.safetensors``. Pickled weights are not read from folders, for
+            unpickling can run any code.
+        device
+            ``"cuda"``, ``"mps"``, ``"cpu"``; without it, the first of them that is
+            there.
+
+        Raises
+        ------
+        ValueError
+            If timm knows no such network.
+        FileNotFoundError
+            If the folder is not such a folder.
+        ConnectionError
+            If the weights were never downloaded and the hub cannot be reached.
+        """
+        network = load_network(name)
+        return cls._of(name, network, device)
+
+    @classmethod
+    def _of(cls, name: str, network: torch.nn.Module, device: str | None) -> "Encoder":
+        """Wrap a timm network with the preprocessing of its own configuration."""
+        from timm.data import resolve_model_data_config
+
+        config = resolve_model_data_config(network)
+        return cls(
+            name,
+            network,
+            input_px=int(config["input_size"][-1]),
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            device=_choose_device(device),
+        )
+
+    @property
+    def precision(self) -> str:
+        """Numbers used inside: half precision on CUDA, full elsewhere."""
+        return "float16" if self._device_type == "cuda" else "float32"
+
+    @property
+    def _device_type(self) -> str:
+        """The device without its number."""
+        return torch.device(self.device).type
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that decides the features of a patch.
+
+        Layers, weights, preprocessing and precision; not the name.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr(self.network).encode())
+        preprocessing = (self.input_px, self.mean, self.std, self.precision)
+        digest.update(repr(preprocessing).encode())
+        for key, tensor in sorted(self.network.state_dict().items()):
+            digest.update(key.encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def encode(
+        self, patches: UInt8[np.ndarray, "spots side side 3"], *, batch_size: int = 32
+    ) -> Float[np.ndarray, "spots features"]:
+        """Return the features of each patch, float32.
+
+        The same patches on the same device give the same features, up to rounding if
+        `batch_size` changes.
+
+        Parameters
+        ----------
+        patches
+            From `patches.extract(..., output_px=encoder.input_px)`.
+        batch_size
+            Patches in the network at one time; memory grows with it.
+
+        Raises
+        ------
+        ValueError
+            If there are no patches, or they are not of side `input_px`.
+        """
+        if len(patches) == 0 or patches.shape[1:3] != (self.input_px, self.input_px):
+            raise ValueError(
+                f"patches has shape {patches.shape}, but {self.name!r} expects at "
+                f"least one patch of side {self.input_px}. Use "
+                "patches.extract(..., output_px=encoder.input_px)."
+            )
+        starts = range(0, len(patches), batch_size)
+        return np.concatenate(
+            [self._encode_batch(patches[i : i + batch_size]) for i in starts]
+        )
+
+    @torch.inference_mode()
+    def _encode_batch(
+        self, patches: UInt8[np.ndarray, "spots side side 3"]
+    ) -> Float[np.ndarray, "spots features"]:
+        """Return the features of as many patches as fit into the network at once."""
+        mean, std = (
+            torch.tensor(values, device=self.device).view(3, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        # uint8 travels to the device; (height, width, 3) becomes (3, height, width).
+        batch = torch.from_numpy(np.ascontiguousarray(patches)).to(self.device)
+        batch = (batch.permute(0, 3, 1, 2) / 255 - mean) / std
+        with (
+            torch.autocast(self._device_type, enabled=self.precision == "float16"),
+            torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+        ):
+            return self.network(batch).float().cpu().numpy()
+
+
+def default_encoder(*, device: str | None = None) -> Encoder:
+    """Return the encoder of the book: a MobileNetV2 trained on ImageNet.
+
+    Small enough for a laptop, 1280 features. It is taken from the folder
+    ``mobilenetv2_100.coral_in1k`` in `STLEARNKIT_WEIGHTS` if there is one, else from
+    timm's hub as ``mobilenetv2_100.ra_in1k``, which is downloaded once. The two were
+    trained differently, so numbers differ a little between them.
+
+    Parameters
+    ----------
+    device
+        As for `Encoder.load`.
+
+    Raises
+    ------
+    ConnectionError
+        If neither can be had.
+    """
+    return Encoder.load(default_name(), device=device)
+
+
+def random_encoder(*, seed: int, device: str | None = None) -> Encoder:
+    """Return the architecture of `default_encoder` with weights drawn at random.
+
+    It has seen no image at all: what it predicts is due to colour and texture that
+    random filters happen to catch. A control, and a stand-in without a network.
+
+    Parameters
+    ----------
+    seed
+        Of the weights.
+    device
+        As for `Encoder.load`.
+    """
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = timm.create_model(_ARCHITECTURE, pretrained=False, num_classes=0)
+    return Encoder._of(f"random mobilenetv2_100, seed {seed}", network, device)
+
+
+def tutorial_encoder(*, device: str | None = None) -> Encoder:
+    """Return `default_encoder`, or a random one, saying so loudly, if it is not there.
+
+    Parameters
+    ----------
+    device
+        As for `Encoder.load`.
+    """
+    try:
+        return default_encoder(device=device)
+    except ConnectionError as error:
+        _log.warning(
+            "NO PRETRAINED ENCODER: features come from RANDOM WEIGHTS, and numbers "
+            "will be worse than those printed in the book. %s",
+            error,
+        )
+        return random_encoder(seed=0, device=device)
+
+
+def features(
+    section: Section,
+    encoder: Encoder,
+    scale: Scale,
+    *,
+    batch_size: int = 32,
+    cache_folder: Path | None = None,
+) -> Float[np.ndarray, "spots features"]:
+    """Return the features of the patch around each spot, computed at most once.
+
+    Results are kept on disk under a hash of the encoder, the image and its µm scale,
+    the spot centres and the size of the patch; when one of them changes, features are
+    computed anew. Work is stored every 256 spots, whole or not at all, so that it can
+    be killed at any time and goes on where it was.
+
+    Parameters
+    ----------
+    section
+        Spots and the slide they lie on.
+    encoder
+        The network.
+    scale
+        Side of the patches in µm.
+    batch_size
+        As for `Encoder.encode`.
+    cache_folder
+        Where to keep them; without it ``features`` in `STLEARNKIT_CACHE`, else in the
+        user's cache folder.
+
+    Returns
+    -------
+    One row per spot, float32.
+
+    Raises
+    ------
+    SectionError
+        If the section has no slide.
+    OSError
+        If the folder cannot be written.
+    """
+    if section.slide is None:
+        raise SectionError(
+            f"section {section.name!r} has no slide to cut patches from. Give "
+            "Section.build(..., slide=Slide.open(...))."
+        )
+    folder = user_folder("features") if cache_folder is None else cache_folder
+    source = (section.slide.fingerprint(), section.mpp, float(scale.side_um))
+    rows = []
+    for start in range(0, section.n_spots, _CHUNK_SPOTS):
+        centres_px = section.coords_px[start : start + _CHUNK_SPOTS]
+        file = folder / f"{_key(encoder, source, centres_px)}.npy"
+        found = read(file)
+        if found is None:
+            patches = extract(
+                section.slide, centres_px, scale.side_um, output_px=encoder.input_px
+            )
+            found = encoder.encode(patches, batch_size=batch_size)
+            write(file, found)
+        rows.append(found)
+    return np.concatenate(rows)
+
+
+def _choose_device(device: str | None) -> str:
+    """Return the device asked for, or the fastest one at hand."""
+    if device is not None:
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _key(
+    encoder: Encoder, source: tuple[Any, ...], centres_px: Float[np.ndarray, "spots 2"]
+) -> str:
+    """Hash all that decides the features of these spots."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((_CACHE_VERSION, encoder.fingerprint, *source)).encode())
+    digest.update(np.ascontiguousarray(centres_px, "<f8").tobytes())
+    return digest.hexdigest()
