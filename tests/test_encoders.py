@@ -16,6 +16,7 @@ import pytest
 import timm
 import torch
 import toys
+from colour import SCALE, MeanColour, big_section, colour_encoder
 from safetensors.torch import save_file
 
 from stlearnkit import _weights, encoders
@@ -23,29 +24,9 @@ from stlearnkit._store import read, user_folder, write
 from stlearnkit.conventions import SectionError
 from stlearnkit.encoders import Encoder
 from stlearnkit.patches import Scale, extract
-from stlearnkit.sections import Section
 from stlearnkit.slides import Slide
 
 TINY = "test_resnet.r160_in1k"  # timm's own network for tests, 0.5 M weights
-SCALE = Scale("spot", 100.0)
-
-
-class MeanColour(torch.nn.Module):
-    """Features that can be computed by hand, and a count of patches seen."""
-
-    def __init__(self):
-        super().__init__()
-        self.gain = torch.nn.Parameter(torch.ones(1))
-        self.n_seen = 0
-
-    def forward(self, batch):
-        self.n_seen += len(batch)
-        return self.gain * batch.mean(dim=(2, 3))
-
-
-def colour_encoder(**changes):
-    settings = {"input_px": 8, "mean": (0.0,) * 3, "std": (1.0,) * 3} | changes
-    return Encoder("colour", MeanColour(), **settings)
 
 
 def random_patches(n_spots, side, seed=0):
@@ -75,21 +56,6 @@ def save_folder(folder, **config):
         )
     )
     return network.eval()
-
-
-def big_section(n_spots=600):
-    """A section that needs three cache files."""
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
-    return Section.build(
-        np.ones((n_spots, 1), int),
-        ["GENE"],
-        [str(spot) for spot in range(n_spots)],
-        rng.uniform(20, 180, (n_spots, 2)),
-        name="big",
-        patient="P",
-        slide=Slide.from_array(image, mpp=2.0),
-    )
 
 
 # What a network is shown, and what comes out
@@ -391,7 +357,8 @@ def test_the_environment_says_where_features_are_kept(tmp_path, monkeypatch):
 
 def run_and_kill(code: str, is_time: str, folder: Path) -> None:
     """Run code in another process and kill it as soon as a file matches."""
-    script = "from test_encoders import *\n" + textwrap.dedent(code)
+    script = "import os, time\nfrom colour import *\nfrom stlearnkit import encoders\n"
+    script += textwrap.dedent(code)
     tests = str(Path(__file__).parent)
     environment = os.environ | {"STLEARNKIT_CACHE": str(folder), "PYTHONPATH": tests}
     process = subprocess.Popen([sys.executable, "-c", script], env=environment)
