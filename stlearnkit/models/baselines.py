@@ -1,7 +1,7 @@
 """Baselines: the mean profile, and ridge regression on frozen features.
 
 Whoever proposes a deeper model has to beat these first. All that is learnt here,
-scaling, components, penalty and weights, is learnt from training sections alone.
+scaling, penalty and weights, is learnt from training sections alone.
 
 Taught in the chapter "Features and the linear baseline".
 """
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import eigh
 
 from stlearnkit.graphs import radius
 from stlearnkit.models._checks import Blocks, Target, check_blocks, check_training
@@ -92,13 +93,16 @@ def ridge_weights(
     Notes
     -----
     The minimum of :math:`\frac 1 n \|Y - X W\|^2 + \alpha \|W\|^2` solves the normal
-    equations :math:`(X^T X + n \alpha I)\, W = X^T Y`. With the singular value
-    decomposition :math:`X = U D V^T`,
+    equations :math:`(X^T X + n \alpha I)\, W = X^T Y`. There are usually more
+    features than spots, and the same :math:`W` then comes from the smaller matrix,
+    spots × spots:
 
-    .. math:: W = V \, \frac{D}{D^2 + n \alpha} \, U^T Y
+    .. math:: W = X^T (X X^T + n \alpha I)^{-1}\, Y
 
-    so another :math:`\alpha` costs only another product. Directions in which inputs
-    vary little (small :math:`D`) are shrunk most.
+    With its eigenvectors :math:`U` and eigenvalues :math:`e` the inverse is
+    :math:`U (e + n \alpha)^{-1} U^T`, so that another :math:`\alpha` only costs
+    another product. Directions in which the inputs vary little (small :math:`e`) are
+    shrunk most.
 
     References
     ----------
@@ -110,11 +114,29 @@ def ridge_weights(
     >>> [float(w[0, 0].round(6)) for w in ridge_weights(x, x, [1e-9, 1.0])]
     [1.0, 0.5]
     """
-    left, singular, right = np.linalg.svd(inputs, full_matrices=False)
-    projected = left.T @ targets
-    penalties = [len(inputs) * alpha for alpha in alphas]
-    shrunk = [(singular / (singular**2 + p))[:, None] * projected for p in penalties]
-    return [right.T @ coefficients for coefficients in shrunk]
+    basis, coefficients = _solve(inputs, targets, alphas)
+    return [basis @ of_alpha for of_alpha in coefficients]
+
+
+def _solve(
+    inputs: Float[np.ndarray, "spots features"],
+    targets: Float[np.ndarray, "spots genes"],
+    alphas: Sequence[float],
+) -> tuple[Float[np.ndarray, "features _"], list[Float[np.ndarray, "_ genes"]]]:
+    """Return a basis and, for each penalty, coefficients; weights are their product.
+
+    Projecting new spots on the basis once makes trying many penalties cheap.
+    """
+    n_spots, n_features = inputs.shape
+    penalties = [n_spots * alpha for alpha in alphas]
+    if n_spots < n_features:
+        spectrum, vectors = eigh(inputs @ inputs.T)
+        projected = vectors.T @ targets
+        shrunk = [projected / (spectrum + p)[:, None] for p in penalties]
+        return inputs.T, [vectors @ of_alpha for of_alpha in shrunk]
+    spectrum, vectors = eigh(inputs.T @ inputs)
+    projected = vectors.T @ (inputs.T @ targets)
+    return vectors, [projected / (spectrum + p)[:, None] for p in penalties]
 
 
 @dataclass(frozen=True)
@@ -166,10 +188,10 @@ class FittedMeanProfile:
 class RidgeRegression:
     """Linear regression from blocks of features, shrunk as much as serves.
 
-    A block is an array spots × features that belongs together, such as one scale. Each
-    block is standardised and reduced to its principal components; then all are joined
-    and divided by one number, so that their variances add up to 1. A component that
-    holds the share s of the variance is then shrunk by the factor s / (s + alpha).
+    A block is an array spots × features that belongs together, such as one scale.
+    Blocks are standardised, joined and divided by one number, so that the variances of
+    all features add up to 1. A direction that holds the share s of the variance is
+    then shrunk by the factor s / (s + alpha).
 
     The penalty is chosen by leaving out one training section at a time: everything is
     fitted on the rest, and the penalty with the least mean squared error, averaged over
@@ -177,9 +199,6 @@ class RidgeRegression:
 
     Parameters
     ----------
-    n_components
-        Principal components per block, at most; fewer where there are fewer features
-        or spots.
     alphas
         Penalties to choose from, per spot; see `ridge_weights`. If the one chosen is
         the first or last, widen the range.
@@ -187,7 +206,7 @@ class RidgeRegression:
     Raises
     ------
     ValueError
-        If `n_components` is below 1, or there is no penalty above 0.
+        If there is no penalty above 0.
 
     Examples
     --------
@@ -202,7 +221,6 @@ class RidgeRegression:
     array([[1.5]])
     """
 
-    n_components: int = 256
     alphas: tuple[float, ...] = tuple(0.001 * 2.0**power for power in range(8))
 
     def __post_init__(self) -> None:
@@ -213,10 +231,6 @@ class RidgeRegression:
         ValueError
             See the class.
         """
-        if self.n_components < 1:
-            raise ValueError(
-                f"n_components is {self.n_components}, expected 1 or more."
-            )
         if not self.alphas or not all(0 < alpha < np.inf for alpha in self.alphas):
             raise ValueError(
                 f"alphas is {self.alphas}, expected one or more penalties above 0. For "
@@ -253,20 +267,20 @@ class RidgeRegression:
             [self._held_out_mse(features, targets, out) for out in range(len(targets))]
         )
         best = int(errors.mean(axis=0).argmin())
-        inputs = Inputs.fit(features, self.n_components)
-        mean, weights = _fit_weights(inputs, features, targets, [self.alphas[best]])
-        return FittedRidge(inputs, mean, weights[0], self.alphas[best], errors)
+        alpha = self.alphas[best]
+        inputs, mean, basis, coefficients = _fit(features, targets, [alpha])
+        return FittedRidge(inputs, mean, basis @ coefficients[0], alpha, errors)
 
     def _held_out_mse(
         self, features: Sequence[Blocks], targets: Sequence[Target], held_out: int
     ) -> list[float]:
         """Return the error on one section, for each penalty, fitted on the others."""
         rest = [index for index in range(len(targets)) if index != held_out]
-        blocks, expression = [features[i] for i in rest], [targets[i] for i in rest]
-        inputs = Inputs.fit(blocks, self.n_components)
-        mean, weights = _fit_weights(inputs, blocks, expression, self.alphas)
-        unseen = inputs(features[held_out])
-        residuals = (mean + unseen @ w - targets[held_out] for w in weights)
+        inputs, mean, basis, coefficients = _fit(
+            [features[i] for i in rest], [targets[i] for i in rest], self.alphas
+        )
+        unseen = inputs(features[held_out]) @ basis
+        residuals = (mean + unseen @ c - targets[held_out] for c in coefficients)
         return [float(np.mean(residual**2)) for residual in residuals]
 
 
@@ -279,7 +293,7 @@ class FittedRidge:
     mean: Float[np.ndarray, " genes"]
     """Mean expression of the training spots, which a section of mean features gets."""
     weights: Float[np.ndarray, "features genes"]
-    """One row per component, blocks in their order."""
+    """One row per standardised feature, blocks in their order."""
     alpha: float
     """The penalty chosen."""
     held_out_mse: Float[np.ndarray, "sections _"]
@@ -304,14 +318,17 @@ class FittedRidge:
         return self.mean + self.inputs(features) @ self.weights
 
 
-def _fit_weights(
-    inputs: Inputs,
-    features: Sequence[Blocks],
-    targets: Sequence[Target],
-    alphas: Sequence[float],
-) -> tuple[Float[np.ndarray, " genes"], list[Float[np.ndarray, "features genes"]]]:
-    """Return the mean of the training targets and the weights for each penalty."""
+def _fit(
+    features: Sequence[Blocks], targets: Sequence[Target], alphas: Sequence[float]
+) -> tuple[
+    Inputs,
+    Float[np.ndarray, " genes"],
+    Float[np.ndarray, "features _"],
+    list[Float[np.ndarray, "_ genes"]],
+]:
+    """Return standardisation, mean, and the ridge of `_solve` for each penalty."""
+    inputs = Inputs.fit(features)
     expression = np.concatenate(targets)
     mean = expression.mean(axis=0)
     rows = np.concatenate([inputs(blocks) for blocks in features])
-    return mean, ridge_weights(rows, expression - mean, alphas)
+    return inputs, mean, *_solve(rows, expression - mean, alphas)
