@@ -25,7 +25,7 @@ from stlearnkit.models.baselines import (
 from stlearnkit.patches import Scale
 from stlearnkit.sections import Section
 
-SCALES = (Scale("spot", 112.0), Scale("ring", 224.0), Scale("region", 560.0))
+SCALES = (Scale("spot", 112.0), Scale("near", 224.0), Scale("wide", 560.0))
 PATIENT_C = ("C2", "C3", "C4", "C5", "C6")
 
 

@@ -193,8 +193,8 @@ def thin(counts: Any, *, seed: int) -> tuple[Any, Any]:
     >>> (half + other).tolist()
     [[8, 0], [3, 100]]
     """
-    whole = sparse.csr_matrix(counts) if sparse.issparse(counts) else np.asarray(counts)
-    values = whole.data if sparse.issparse(whole) else whole
+    whole: Any = sparse.csr_matrix(counts) if sparse.issparse(counts) else counts
+    values = np.asarray(whole.data if sparse.issparse(counts) else whole)
     if (values < 0).any() or (values != np.round(values)).any():
         raise ValueError(
             "counts has entries that are negative or not whole numbers. Thinning needs "
@@ -202,8 +202,8 @@ def thin(counts: Any, *, seed: int) -> tuple[Any, Any]:
         )
     drawn = np.random.default_rng(seed).binomial(values.astype(np.int64), 0.5)
     drawn = drawn.astype(values.dtype)
-    if not sparse.issparse(whole):
-        return drawn, whole - drawn
+    if not sparse.issparse(counts):
+        return drawn, values - drawn
     half = sparse.csr_matrix((drawn, whole.indices, whole.indptr), whole.shape)
     return half, whole - half
 

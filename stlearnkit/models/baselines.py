@@ -221,7 +221,7 @@ class RidgeRegression:
     array([[1.5]])
     """
 
-    alphas: tuple[float, ...] = tuple(0.001 * 2.0**power for power in range(8))
+    alphas: tuple[float, ...] = tuple(0.001 * 2.0 ** (step / 2) for step in range(15))
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be meant.
