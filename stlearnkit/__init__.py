@@ -29,6 +29,7 @@ __all__ = [
     "plots",
     "sections",
     "slides",
+    "stacks",
     "stains",
     "synthetic",
 ]
@@ -49,13 +50,20 @@ if TYPE_CHECKING:
         plots,
         sections,
         slides,
+        stacks,
         stains,
         synthetic,
     )
 else:
 
     def __getattr__(name):
-        """Load a room on first use."""
+        """Load a room on first use.
+
+        Raises
+        ------
+        AttributeError
+            If there is no such room.
+        """
         if name in __all__:
             return import_module(f"stlearnkit.{name}")
         raise AttributeError(

@@ -81,8 +81,8 @@ def check_coords(adata: AnnData) -> None:
     missing = ~np.isfinite(np.asarray(coords, float)).all(axis=1)
     if missing.any():
         raise SectionError(
-            f"{int(missing.sum())} of {adata.n_obs} spot centres are not finite, first: "
-            f"spot {adata.obs_names[missing][0]!r}. Drop these spots: "
+            f"{int(missing.sum())} of {adata.n_obs} spot centres are not finite, "
+            f"first: spot {adata.obs_names[missing][0]!r}. Drop these spots: "
             "adata[np.isfinite(adata.obsm['spatial']).all(axis=1)]."
         )
 
@@ -101,7 +101,8 @@ def check_inside(adata: AnnData, slide: Slide) -> None:
         return
     found = (
         f"{int(outside.sum())} of {adata.n_obs} spot centres lie outside the image of "
-        f"{slide.width} x {slide.height} px; first: spot {adata.obs_names[outside][0]!r}"
+        f"{slide.width} x {slide.height} px; first: spot "
+        f"{adata.obs_names[outside][0]!r}"
     )
     swapped_fits = (y >= 0) & (x >= 0) & (y < slide.width) & (x < slide.height)
     if swapped_fits.all():

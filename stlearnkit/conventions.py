@@ -37,7 +37,8 @@ AXES = {
     "width": "image columns, to the right",
     "side": "rows and columns of a square patch",
     "points": "places in a plane that need not be spots",
-    "values": "scores of any kind, one each",
+    "values": "numbers of any kind, one each",
+    "columns": "vectors of values, side by side",
 }
 """Every axis word used in a signature, and what one step along it is."""
 

@@ -295,15 +295,15 @@ def _check(
             )
 
 
-def _is_constant(values: Float[np.ndarray, "rows columns"]) -> np.ndarray:
+def _is_constant(values: Float[np.ndarray, "values columns"]) -> np.ndarray:
     """Tell for each column whether its spread is only rounding."""
     mean = values.mean(axis=0)
     return np.linalg.norm(values - mean, axis=0) <= _CONSTANT * np.abs(mean)
 
 
 def _pearson_columns(
-    predicted: Float[np.ndarray, "rows columns"],
-    measured: Float[np.ndarray, "rows columns"],
+    predicted: Float[np.ndarray, "values columns"],
+    measured: Float[np.ndarray, "values columns"],
 ) -> Float[np.ndarray, " columns"]:
     """Correlate matching columns under the rule for constant vectors."""
     # Divide by the norms before multiplying, so that tiny columns do not underflow.
@@ -315,8 +315,8 @@ def _pearson_columns(
 
 
 def _unit_columns(
-    values: Float[np.ndarray, "rows columns"],
-) -> Float[np.ndarray, "rows columns"]:
+    values: Float[np.ndarray, "values columns"],
+) -> Float[np.ndarray, "values columns"]:
     """Centre each column and scale it to length 1; constant columns become 0."""
     centred = np.asarray(values, float) - values.mean(axis=0)
     norm = np.linalg.norm(centred, axis=0)

@@ -132,7 +132,8 @@ def label_map(section: Section, labels: pd.Series, ax: Axes) -> Axes:
     if found.isna().any():
         raise ValueError(
             f"labels lacks {int(found.isna().sum())} of {section.n_spots} spots, "
-            f"first: {found.index[found.isna()][0]!r}. Fill them: labels.fillna('unknown')."
+            f"first: {found.index[found.isna()][0]!r}. Fill them: "
+            "labels.fillna('unknown')."
         )
     classes = sorted(found.astype(str).unique())
     if section.slide is not None:

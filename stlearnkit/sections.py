@@ -2,12 +2,12 @@
 
 `Section` is an `AnnData` under scanpy's and squidpy's own keys together with a
 `Slide`; nothing is hidden in either, so every tool that reads such an `AnnData`
-works. `Stack` joins serial sections of one block.
+works. Serial sections of one block are joined by `stacks.Stack`.
 
 Taught in the chapter "What a section is".
 """
 
-__all__ = ["Section", "Stack"]
+__all__ = ["Section"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,6 @@ from stlearnkit import _spatialdata, _validation
 from stlearnkit.conventions import (
     COUNTS,
     SPATIAL,
-    FrameError,
     SectionError,
     frame_px,
     frame_um,
@@ -110,14 +109,14 @@ class Section:
         """
         if np.shape(counts) != (len(spots), len(genes)):
             raise SectionError(
-                f"counts has shape {np.shape(counts)}, but there are {len(spots)} spots "
-                f"and {len(genes)} genes. Counts are spots x genes: transpose them, or "
-                "check which rows were dropped."
+                f"counts has shape {np.shape(counts)}, but there are {len(spots)} "
+                f"spots and {len(genes)} genes. Counts are spots x genes: transpose "
+                "them, or check which rows were dropped."
             )
         if len(coords_px) != len(spots):
             raise SectionError(
-                f"coords_px has {len(coords_px)} rows, but there are {len(spots)} spots."
-                " Give one (x, y) per spot, in the order of the counts."
+                f"coords_px has {len(coords_px)} rows, but there are {len(spots)} "
+                "spots. Give one (x, y) per spot, in the order of the counts."
             )
         table = pd.DataFrame(index=pd.Index([str(spot) for spot in spots]))
         _validation.check_spots(table.index)
@@ -254,87 +253,6 @@ class Section:
             f"Section({self.name!r}, patient {self.patient!r}: {self.n_spots} spots x "
             f"{self.n_genes} genes; {image})"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """Serial sections of one block, with their heights and maps to one reference.
-
-    Parameters
-    ----------
-    sections
-        In the order of the block.
-    z_um
-        Height of each section, strictly increasing.
-    to_reference
-        For each section, the map from its µm frame to the reference frame, which is
-        the same for all.
-
-    Raises
-    ------
-    ValueError
-        If the three do not match in number, or the heights do not increase.
-    FrameError
-        If a map starts from another section's frame, or the maps end in different
-        frames.
-    """
-
-    sections: tuple[Section, ...]
-    z_um: tuple[float, ...]
-    to_reference: tuple[Affine2D, ...]
-
-    def __post_init__(self) -> None:
-        """Check numbers, order and frames.
-
-        Raises
-        ------
-        ValueError
-            If numbers do not match or heights do not increase.
-        FrameError
-            If the maps do not join the sections' frames to one reference.
-        """
-        n_sections = len(self.sections)
-        if n_sections == 0:
-            raise ValueError("sections is empty: a stack needs at least one section.")
-        if not n_sections == len(self.z_um) == len(self.to_reference):
-            raise ValueError(
-                f"{n_sections} sections, {len(self.z_um)} heights in z_um and "
-                f"{len(self.to_reference)} maps in to_reference: give one of each per "
-                "section."
-            )
-        if not (np.diff(self.z_um) > 0).all():
-            raise ValueError(
-                f"z_um is {list(self.z_um)}, expected strictly increasing heights. "
-                "Sort the sections by their number in the block."
-            )
-        reference = self.to_reference[0].target
-        for section, transform in zip(self.sections, self.to_reference, strict=True):
-            if transform.source != frame_um(section.name):
-                raise FrameError(
-                    f"the map of section {section.name!r} starts from frame "
-                    f"{transform.source!r}, expected {frame_um(section.name)!r}. "
-                    "Give the maps in the order of the sections."
-                )
-            if transform.target != reference:
-                raise FrameError(
-                    f"the map of section {section.name!r} ends in {transform.target!r}, "
-                    f"that of the first section in {reference!r}. "
-                    "All must end in one reference frame."
-                )
-
-    @property
-    def reference(self) -> str:
-        """Name of the frame that all sections are mapped to."""
-        return self.to_reference[0].target
-
-    def coords_3d_um(self) -> list[Float[np.ndarray, "spots 3"]]:
-        """Return (x, y, z) of the spots of each section, in the reference frame."""
-        return [
-            np.column_stack([to(section.coords_um), np.full(section.n_spots, z)])
-            for section, z, to in zip(
-                self.sections, self.z_um, self.to_reference, strict=True
-            )
-        ]
 
 
 def _image_slot(slide: Slide | None, spot_diameter_um: float) -> dict[str, Any]:

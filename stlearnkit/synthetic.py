@@ -37,8 +37,9 @@ from stlearnkit._synthetic.transcripts import DISPERSION, PROGRAMMES
 from stlearnkit._synthetic.warp import Handling, Warp, check_amount
 from stlearnkit.conventions import frame_um
 from stlearnkit.geometry import Affine2D
-from stlearnkit.sections import Section, Stack
+from stlearnkit.sections import Section
 from stlearnkit.slides import Slide
+from stlearnkit.stacks import Stack
 
 _SPOT_UM = 100.0  # diameter
 

@@ -1,8 +1,10 @@
 """What all tests share: where the real sections are, and what happens without them."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 
@@ -32,3 +34,11 @@ def pytest_collection_modifyitems(
     left_out = [item for item in items if "real_data" in item.keywords]
     items[:] = [item for item in items if "real_data" not in item.keywords]
     config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Signatures are not checked, as for a reader: the library's own words count."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -56,7 +56,7 @@ def test_file_fits_on_a_few_screens(path):
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_shapes_use_the_closed_list_of_axis_words(path):
     shapes = re.findall(
-        r'\b(?:Float|Float32|Int|UInt8|Bool|Num|Shaped|Integer)\[[^"\]]+, "([^"]*)"\]',
+        r'\b[A-Z]\w+\[np\.ndarray, "([^"]*)"\]',
         path.read_text(),
     )
     for shape in shapes:

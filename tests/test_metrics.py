@@ -134,7 +134,7 @@ def test_ceiling_by_hand():
 
 
 def test_ceiling_is_what_the_truth_reaches():
-    """Signal and noise of equal size in each half: rho = 2/3, and truth gets its root."""
+    """Signal and noise of equal size in each half: rho is 2/3, its root is reached."""
     rng = np.random.default_rng(1)
     truth = rng.normal(size=(200_000, 1))
     half, other = truth + rng.normal(size=(2, 200_000, 1))
@@ -143,7 +143,8 @@ def test_ceiling_is_what_the_truth_reaches():
     np.testing.assert_allclose(ceiling, reached, atol=0.005)
 
 
-def test_different_shapes_are_refused(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"predicted has shape \(60, 8\), measured"):
         metrics.mse(PREDICTED[:, :8], MEASURED)
 
