@@ -64,7 +64,8 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
-    client.execute()
+    # A backend chosen outside, as for scripts, would leave notebooks without pictures.
+    client.execute(env={k: v for k, v in os.environ.items() if k != "MPLBACKEND"})
     notebook.metadata = nbformat.from_dict(METADATA)
 
 
