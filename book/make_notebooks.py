@@ -12,6 +12,7 @@ text, and nothing that tells the time is kept. The time that a chapter took goes
 """
 
 import argparse
+import base64
 import csv
 import hashlib
 import os
@@ -29,6 +30,7 @@ from stlearnkit.environment import gpu_name, n_cores
 
 CHAPTERS = Path(__file__).parent / "chapters"
 TIMES = "run_times.csv"
+PICTURES = {"fig-linear-map": "predicted_map.jpg"}  # for the README
 PATTERN = "[0-9][0-9]_*.md"
 METADATA = {
     "kernelspec": {
@@ -69,14 +71,27 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     notebook.metadata = nbformat.from_dict(METADATA)
 
 
-def replace(target: Path, text: str) -> None:
-    """Write `text` beside `target`, then let it take its place in one step."""
+def replace(target: Path, content: bytes) -> None:
+    """Write `content` beside `target`, then let it take its place in one step."""
     part = target.with_name(target.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    with part.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(target)
+
+
+def pictures(notebook: NotebookNode) -> dict[str, bytes]:
+    """Return the figures of a notebook that are shown outside the book, by name."""
+    found = {}
+    for cell in notebook.cells:
+        name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+        if name in PICTURES:
+            data = next(
+                o.data for o in cell.outputs if "image/jpeg" in o.get("data", {})
+            )
+            found[name] = base64.b64decode(data["image/jpeg"])
+    return found
 
 
 def make(source: Path) -> Path:
@@ -85,7 +100,9 @@ def make(source: Path) -> Path:
     execute(notebook, source.parent)
     nbformat.validate(notebook)
     target = source.with_suffix(".ipynb")
-    replace(target, nbformat.writes(notebook) + "\n")
+    replace(target, (nbformat.writes(notebook) + "\n").encode())
+    for name, picture in pictures(notebook).items():
+        replace(source.with_name(PICTURES[name]), picture)
     return target
 
 
@@ -101,7 +118,7 @@ def record(folder: Path, chapter: str, seconds: float) -> None:
         "chapter,device,seconds",
         *(",".join((*key, rows[key])) for key in sorted(rows)),
     ]
-    replace(table, "\n".join(lines) + "\n")
+    replace(table, ("\n".join(lines) + "\n").encode())
 
 
 def sources(folder: Path, names: list[str]) -> list[Path]:
