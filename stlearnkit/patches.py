@@ -183,7 +183,8 @@ def coverage(
     Returns
     -------
     fraction
-        From 0.25 at a corner, for patches smaller than the image, to 1.
+        From 0.25 at a corner, for patches smaller than the image, to 1, which is exact
+        for patches wholly inside.
 
     Raises
     ------
@@ -198,9 +199,9 @@ def coverage(
     """
     side_px = _check_request(slide, centres_px, side_um, 1)
     size = np.array([slide.width, slide.height])
-    first = np.maximum(centres_px - side_px / 2, 0)
-    last = np.minimum(centres_px + side_px / 2, size)
-    return (last - first).prod(axis=1) / side_px**2
+    # What is cut off, not what is left: exactly 0, not a rounding above, if inside.
+    beyond = np.maximum(side_px / 2 - np.stack([centres_px, size - centres_px]), 0)
+    return (1 - beyond.sum(axis=0) / side_px).prod(axis=1)
 
 
 def _choose_level(slide: Slide, shrink: float) -> int:

@@ -200,8 +200,9 @@ def separate(
 
     Notes
     -----
-    Least squares for :math:`D \approx C V`, negative amounts set to 0. Whatever lies
-    outside the plane of the two dyes (pigment, a third dye, dirt) is lost.
+    Least squares for :math:`D \approx C V`, negative amounts set to 0. What lies
+    outside the plane of the dyes (pigment, dirt) is lost. Under `RUIFROK` the eosin of
+    HER2ST is nearly empty, as theirs is bluer: use ``estimate(image).vectors`` there.
 
     References
     ----------

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import tifffile
 
 
 def _real_data() -> Path | None:
@@ -42,3 +43,17 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def tiff_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of reads from TIFF files, as they happen; clear it to start anew."""
+    reads = []
+    read = tifffile.FileHandle.read
+
+    def counted(handle, size=-1):
+        reads.append(size)
+        return read(handle, size)
+
+    monkeypatch.setattr(tifffile.FileHandle, "read", counted)
+    return reads

@@ -220,6 +220,17 @@ def test_coverage_by_hand_and_by_counting():
     np.testing.assert_allclose((patches_[..., 0] == 0).mean((1, 2)), found)
 
 
+def test_coverage_is_exactly_1_inside_and_below_1_beyond():
+    """Sides and centres that binary fractions cannot write, as real ones are."""
+    slide = Slide.from_array(np.zeros((300, 400, 3), np.uint8), mpp=0.6883)
+    centres = np.random.default_rng(1).uniform([80, 80], [320, 220], (500, 2))
+    assert (coverage(slide, centres, 100.1) == 1.0).all()
+    # A patch of the image's height, then a hair beyond it.
+    middle = np.array([[200.0, 150.0]])
+    assert coverage(slide, middle, 300 * 0.6883) == 1.0
+    assert coverage(slide, middle, 300.001 * 0.6883) < 1.0
+
+
 # --- pyramids ------------------------------------------------------------------------
 
 
@@ -270,24 +281,16 @@ def test_file_agrees_with_memory(tmp_path, side_um):
         np.testing.assert_array_equal(one, two)
 
 
-def test_only_the_tiles_under_the_patches_are_decoded(tmp_path, monkeypatch):
+def test_only_the_tiles_under_the_patches_are_decoded(tmp_path, tiff_reads):
     slide = Slide.open(
         pyramid(tmp_path / "a.tif", np.tile(NOISE, (4, 4, 1)), tile=64), 1.0
     )
     extract(slide, np.array([[96.0, 96.0]]), 16.0, output_px=16)  # imports, caches
-    reads = []
-    read = tifffile.FileHandle.read
-
-    def counted(handle, size=-1):
-        reads.append(size)
-        return read(handle, size)
-
-    monkeypatch.setattr(tifffile.FileHandle, "read", counted)
 
     def n_reads(centres):
-        reads.clear()
+        tiff_reads.clear()
         extract(slide, np.array(centres), 16.0, output_px=16)
-        return len(reads)
+        return len(tiff_reads)
 
     in_one_tile = n_reads([[96.0, 96.0]])
     assert n_reads([[128.0, 96.0]]) == in_one_tile + 1

@@ -79,21 +79,14 @@ def test_tiff_kinds_agree_with_tifffile(tmp_path, options):
     )
 
 
-def test_only_the_tiles_under_a_crop_are_read(tmp_path, monkeypatch):
+def test_only_the_tiles_under_a_crop_are_read(tmp_path, tiff_reads):
     slide = Slide.open(write_pyramid(tmp_path / "a.tif", IMAGE))
-    reads = []
-    read = tifffile.FileHandle.read
-
-    def counted(handle, size=-1):
-        reads.append(size)
-        return read(handle, size)
-
-    monkeypatch.setattr(tifffile.FileHandle, "read", counted)
+    tiff_reads.clear()
     slide.crop(0, 0, 10, 10)
-    opening_and_one_tile = len(reads)
-    reads.clear()
+    opening_and_one_tile = len(tiff_reads)
+    tiff_reads.clear()
     slide.crop(28, 28, 10, 10)
-    assert len(reads) == opening_and_one_tile + 3  # the corner of four tiles
+    assert len(tiff_reads) == opening_and_one_tile + 3  # the corner of four tiles
 
 
 def test_levels_of_rounded_size_keep_their_whole_factor():

@@ -14,9 +14,8 @@ from scipy import ndimage
 
 from stlearnkit._synthetic.nuclei import footprints
 from stlearnkit._synthetic.tissue import PAINT_UM, Scene
+from stlearnkit.stains import RUIFROK
 
-_STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
-"""Absorption of red, green and blue by haematoxylin and by eosin, one row each."""
 _GLASS = np.array(
     [243.0, 239.0, 238.0], np.float32
 )  # light that an empty slide lets through
@@ -86,7 +85,7 @@ def shift_stains(spread: float, rng: np.random.Generator) -> Float[np.ndarray, "
     """Vary amount and colour of the stains, as from one day to another."""
     amounts = np.exp(spread * rng.standard_normal((2, 1)))
     colours = np.exp(0.5 * spread * rng.standard_normal((2, 3)))
-    return amounts * colours * _STAINS
+    return amounts * colours * RUIFROK
 
 
 def _stamp(
