@@ -184,7 +184,7 @@ def compare_maps(
         figsize=(4.2 * n_maps, 4.0),
         sharex=True,
         sharey=True,
-        layout="constrained",
+        layout="compressed",
         squeeze=False,
     )
     norm = Normalize(float(np.min(measured)), float(np.max(measured)))
@@ -197,8 +197,8 @@ def compare_maps(
         circles = _circles(section, ax)
         circles.set(array=section_values, cmap="viridis", norm=norm)
         ax.set_title(title)
-        ax.label_outer()
         _zoom_to_spots(ax, section)
+        ax.label_outer()
     figure.colorbar(
         circles,
         ax=axes[0].tolist(),
@@ -227,13 +227,13 @@ def ceiling_scatter(
     ax
         Where to draw.
     genes
-        Names of the genes; the `n_named` best predicted are written beside their dots.
+        Names of the genes; the `n_named` best predicted are listed at the right.
     n_named
         How many to name.
     """
     ax.scatter(ceilings, scores, s=14, alpha=0.7, lw=0)
     ax.plot([0, 1], [0, 1], color="0.4", lw=1, ls="--", label="noise ceiling")
-    ax.axhline(0, color="0.4", lw=1, label="constant profile")
+    ax.axhline(0, color="tab:orange", lw=1, label="constant profile")
     ax.set(
         xlim=(0, 1),
         ylim=(min(-0.3, float(np.nanmin(scores))), 1),
@@ -243,15 +243,32 @@ def ceiling_scatter(
     ax.set_aspect("equal")
     ax.legend(frameon=False, loc="upper left")
     if len(genes):
-        for index in np.argsort(-np.nan_to_num(scores, nan=-1.0))[:n_named]:
-            ax.annotate(
-                genes[index],
-                (ceilings[index], scores[index]),
-                xytext=(4, 2),
-                textcoords="offset points",
-                fontsize=8,
-            )
+        best = np.argsort(-np.nan_to_num(scores, nan=-1.0))[:n_named]
+        _name_beside(ax, ceilings[best], scores[best], [genes[i] for i in best])
     return ax
+
+
+def _name_beside(
+    ax: Axes,
+    x: Float[np.ndarray, " points"],
+    y: Float[np.ndarray, " points"],
+    names: Sequence[str],
+) -> None:
+    """List names right of the axes, in falling order of y, each led to its point."""
+    low, high = ax.get_ylim()
+    step = 0.055 * (high - low)
+    top = min(high, float(np.mean(y)) + step * (len(names) - 1) / 2)
+    for rank, name in enumerate(names):
+        ax.annotate(
+            name,
+            (x[rank], y[rank]),
+            xytext=(1.04, top - step * rank),
+            textcoords=ax.get_yaxis_transform(),
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "0.6", "shrinkB": 3},
+        )
 
 
 def _circles(section: Section, ax: Axes) -> EllipseCollection:

@@ -1,11 +1,14 @@
 """Pictures: what is drawn where, and what is refused."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import toys
 from matplotlib.collections import EllipseCollection
+from matplotlib.text import Text
 
 from stlearnkit import plots
 
@@ -68,6 +71,7 @@ def test_compared_maps_share_one_scale():
     panels = [ax for ax in figure.axes if ax.get_title()]
     assert [ax.get_title() for ax in panels] == ["measured", "ridge", "mean"]
     assert {circles(ax).get_clim() for ax in panels} == {(0.0, 4.0)}
+    assert [ax.get_ylabel() for ax in panels] == ["y (µm)", "", ""]
     plt.close(figure)
 
 
@@ -80,6 +84,20 @@ def test_ceiling_scatter_names_the_best(ax):
         n_named=1,
     )
     assert [text.get_text() for text in ax.texts] == ["B"]
+    assert ax.texts[0].xy == (0.8, 0.6)
+
+
+@pytest.mark.parametrize("level", [0.2, 0.95])
+def test_names_of_equal_genes_do_not_overlap(ax, level):
+    """Six genes in one place: names in a column, within the height of the axes."""
+    genes = [f"GENE{number}" for number in range(6)]
+    plots.ceiling_scatter(np.full(6, level), np.full(6, 0.97), ax, genes=genes)
+    ax.figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in reversed(ax.texts)]  # no leaders
+    assert all(low.y1 <= up.y0 for low, up in pairwise(boxes))
+    frame = ax.get_window_extent()
+    assert all(frame.x1 < box.x0 and frame.y0 < box.y0 for box in boxes)
+    assert boxes[-1].y1 < frame.y1 + boxes[-1].height
 
 
 def test_a_section_without_slide_has_no_image(ax):
