@@ -251,6 +251,12 @@ def noise_ceiling(
     in both halves and far from every other spot's. Drop them first to see how much of
     a ceiling is that.
 
+    Uneven library sizes raise it too: what the logarithm does to a gene depends on
+    the depth of its spot, which both halves share, so even flat tissue has a ceiling
+    above 0. And it is biased upwards near 0, as chance agreement is kept, chance
+    disagreement cut off at 0, and the root makes small values large. The chapter "From
+    counts to expression" measures both: compare with flat tissue of the same depths.
+
     Parameters
     ----------
     section
