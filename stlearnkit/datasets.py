@@ -26,6 +26,9 @@ __all__ = [
 import logging
 import re
 import zipfile
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 
@@ -38,7 +41,7 @@ from stlearnkit._arrays import (
     read_spots,
     spot_names,
 )
-from stlearnkit.downloads import RemoteFile, fetch, registry
+from stlearnkit.downloads import RemoteFile, data_dir, fetch, registry
 from stlearnkit.sections import Section
 
 _log = logging.getLogger(__name__)
@@ -194,9 +197,9 @@ def tutorial_stack() -> tuple[Section, ...]:
 
     They are C2 to C6 of `her2st`. Where these, or B4, are neither on this machine nor
     can be downloaded, one warning says so, and the sections are synthetic tissue;
-    `is_real` tells which.
+    `is_real` tells which. It is tried once per process and `data_dir()`.
     """
-    if _tutorial_is_at_hand():
+    if _tutorial_is_at_hand(data_dir()):
         return tuple(her2st(name) for name in _TUTORIAL_STACK)
     return synthetic.stack(n_sections=len(_TUTORIAL_STACK), seed=0).stack.sections
 
@@ -208,7 +211,7 @@ def tutorial_other_patient() -> Section:
     both always have genes in common. The synthetic one is another tissue, stained a
     little differently.
     """
-    if _tutorial_is_at_hand():
+    if _tutorial_is_at_hand(data_dir()):
         return her2st(_TUTORIAL_OTHER)
     simulated = synthetic.section("S6", seed=1, patient="SIM2", stain_shift=0.15)
     return simulated.section
@@ -230,18 +233,33 @@ def _her2st_files(name: str) -> dict[str, RemoteFile]:
     }
 
 
-def _tutorial_is_at_hand() -> bool:
-    """Fetch all files of the tutorial sections; say so loudly where that fails."""
+@cache
+def _tutorial_is_at_hand(folder: Path) -> bool:
+    """Fetch all files of the tutorial sections; say so loudly where that fails.
+
+    Asked once for each data folder, so that all chapters' calls agree, the waiting
+    is done once and the warning stands once.
+    """
+    sections = (*_TUTORIAL_STACK, _TUTORIAL_OTHER)
+    files = [file for name in sections for file in _her2st_files(name).values()]
     try:
-        for name in (*_TUTORIAL_STACK, _TUTORIAL_OTHER):
-            for remote in _her2st_files(name).values():
-                fetch(remote)
+        for remote in files:
+            fetch(remote)
     except (ConnectionError, PermissionError) as error:
-        _log.warning(
-            "SYNTHETIC TISSUE, NOT REAL DATA: sections C2-C6 and B4 of HER2ST cannot "
-            "be had, so every number and picture below is of simulated sections. %s",
-            error,
+        host = urlsplit(remote.url).hostname
+        reason = (
+            f"no whole copy could be had from {host}"
+            if isinstance(error, ConnectionError)
+            else "no folder to keep them in can be written to"
         )
+        _log.warning(
+            "SYNTHETIC TISSUE, NOT REAL DATA: sections C2-C6 and B4 of HER2ST are not "
+            "in %s and %s, so every number and picture below is of simulated sections. "
+            "Set STLEARNKIT_DATA to a folder with the real ones.",
+            folder,
+            reason,
+        )
+        _log.debug("The tutorial's files cannot be had.", exc_info=error)
         return False
     return True
 

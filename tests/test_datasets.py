@@ -23,7 +23,11 @@ from stlearnkit.datasets import (
 )
 from stlearnkit.downloads import fetch, registry
 
-CHECK = "from stlearnkit import datasets; datasets._tutorial_is_at_hand()"
+CHECK = """
+from stlearnkit import datasets
+for _ in range(2):
+    datasets._tutorial_is_at_hand(datasets.data_dir())
+"""
 LABELLED = ("B1", "C1", "D1", "E1", "F1", "G2", "H1")
 
 
@@ -86,14 +90,18 @@ def small_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tutorial_without_real_files_is_synthetic_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ):
-    with caplog.at_level(logging.WARNING, logger="stlearnkit"):
+    with caplog.at_level(logging.DEBUG, logger="stlearnkit.datasets"):
         sections = tutorial_stack()
-    (message,) = caplog.messages
+        other = tutorial_other_patient()
+    loud, quiet = caplog.records
+    message = loud.getMessage()
     assert message.startswith("SYNTHETIC TISSUE, NOT REAL DATA")
-    assert "her2st/data/ST-cnts/C2.tsv.gz" in message
+    assert f"are not in {downloads.data_dir()}" in message
+    assert "no whole copy could be had from raw.githubusercontent.com" in message
     assert "STLEARNKIT_DATA" in message
     assert "\n" not in message
-    other = tutorial_other_patient()
+    assert (loud.levelname, quiet.levelname) == ("WARNING", "DEBUG")
+    assert "her2st/data/ST-cnts/C2.tsv.gz" in str(quiet.exc_info[1])
     everyone = [*sections, other]
     assert len(sections) == 5
     assert not any(is_real(section) for section in everyone)
@@ -104,6 +112,29 @@ def test_tutorial_without_real_files_is_synthetic_and_says_so_once(
     assert genes == set(other.adata.var_names)
     for section in everyone:
         section.validate()
+
+
+@pytest.mark.usefixtures("offline", "small_synthetic")
+def test_tutorial_without_a_folder_to_write_to_is_synthetic(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(downloads, "_is_writable", lambda folder: False)
+    assert not is_real(tutorial_other_patient())
+    (message,) = caplog.messages
+    assert "no folder to keep them in can be written to, so every" in message
+
+
+@pytest.mark.usefixtures("offline", "small_synthetic")
+def test_another_data_folder_is_asked_anew(
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+):
+    tutorial_other_patient()
+    monkeypatch.setenv("STLEARNKIT_DATA", str(tmp_path / "elsewhere"))
+    tutorial_other_patient()
+    assert len(caplog.messages) == 2
+    assert str(tmp_path / "elsewhere") in caplog.messages[1]
 
 
 @pytest.mark.usefixtures("offline")
