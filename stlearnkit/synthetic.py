@@ -210,6 +210,9 @@ def section(
     :math:`\mu = N_s p_{sg}` and variance :math:`\mu + \varphi \mu^2` with
     :math:`\varphi` = `DISPERSION`.
 
+    As on real arrays, one place in a hundred (rounded down) is dead: :math:`N_s` is 2,
+    and at least one transcript is drawn. The sum of its `mean_counts` tells which.
+
     Examples
     --------
     >>> toy = section(n_spots=4, n_genes=12, mpp=2.0)

@@ -8,7 +8,9 @@ from scipy.spatial import cKDTree
 from skimage.color import rgb2hed
 
 from stlearnkit import synthetic
+from stlearnkit._synthetic import transcripts
 from stlearnkit.geometry import Affine2D
+from stlearnkit.stains import RUIFROK
 from stlearnkit.synthetic import DISPERSION, REGIONS, Handling, Warp
 
 BACKGROUND, TUMOUR, STROMA, FAT, IMMUNE = range(5)
@@ -198,7 +200,7 @@ def test_stain_shift_changes_colours_and_not_tissue():
     plain = synthetic.section(n_spots=4, n_genes=6, mpp=2.0)
     shifted = synthetic.section(n_spots=4, n_genes=6, mpp=2.0, stain_shift=0.3)
     np.testing.assert_array_equal(plain.regions, shifted.regions)
-    np.testing.assert_allclose(plain.stains, [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+    np.testing.assert_array_equal(plain.stains, RUIFROK)
     assert np.abs(shifted.stains - plain.stains).max() > 0.05
     tissue = plain.regions != BACKGROUND
     change = pixels(shifted)[tissue].mean(axis=0) - pixels(plain)[tissue].mean(axis=0)
@@ -224,6 +226,24 @@ def test_totals_are_those_of_a_real_spot(simulated):
     totals = simulated.section.total_counts()
     assert 2000 < np.median(totals) < 15000
     assert totals.std() / totals.mean() > 0.2
+
+
+@pytest.mark.parametrize(("n_spots", "n_dead"), [(99, 0), (100, 1), (210, 2)])
+def test_one_place_in_a_hundred_is_dead(n_spots, n_dead):
+    made = synthetic.section(n_spots=n_spots, n_genes=12, mpp=2.0, seed=4)
+    depth = made.mean_counts.sum(axis=1)
+    dead = depth < 1000
+    np.testing.assert_allclose(depth[dead], [2.0] * n_dead)
+    totals = made.section.total_counts()
+    assert ((totals[dead] >= 1) & (totals[dead] <= 8)).all()
+    assert (totals[~dead] > 500).all()
+    made.section.validate()
+
+
+def test_no_spot_is_drawn_without_transcripts():
+    means = np.full((2000, 6), 0.1 / 6)  # nine in ten would be empty at first
+    counts = transcripts.draw(means, np.random.default_rng(0))
+    assert counts.sum(axis=1).min() == 1
 
 
 def test_expression_is_the_log_of_the_mean_per_ten_thousand(simulated):

@@ -40,6 +40,8 @@ PROGRAMMES = tuple(_TABLE)
 
 _TRANSCRIPTS = 10_000.0  # median of a spot with _NUCLEI_USUAL nuclei
 _NUCLEI_USUAL = 40.0
+_PLACES_PER_DEAD = 100  # one place in so many of an array has caught next to nothing
+_TRANSCRIPTS_DEAD = 2.0  # there
 _LYMPHOCYTES_FULL = 120.0  # in a spot that lies in an immune focus
 _LEAK = 0.12  # every gene is also a little on everywhere
 
@@ -100,20 +102,32 @@ def mean_counts(
     """Return the mean of each count: transcripts of the spot times the gene's share.
 
     Spots with more nuclei have more transcripts, by a square root because crowded
-    cells are smaller; how well a spot caught them varies by chance.
+    cells are smaller; how well a spot caught them varies by chance. One place in a
+    hundred, as on real arrays, is dead: it caught a transcript or two.
     """
     relative = active.to_numpy() @ loadings.to_numpy().T
     relative /= relative.sum(axis=1, keepdims=True)
     crowding = np.sqrt((n_nuclei + 10.0) / (_NUCLEI_USUAL + 10.0))
     caught = rng.lognormal(0.0, 0.3, len(active))
-    return (_TRANSCRIPTS * crowding * caught)[:, None] * relative
+    total = _TRANSCRIPTS * crowding * caught
+    n_dead = len(active) // _PLACES_PER_DEAD
+    total[rng.choice(len(active), n_dead, replace=False)] = _TRANSCRIPTS_DEAD
+    return total[:, None] * relative
 
 
 def draw(
     means: Float[np.ndarray, "spots genes"], rng: np.random.Generator
 ) -> Int64[np.ndarray, "spots genes"]:
-    """Draw counts: Poisson around a gamma-distributed rate is negative binomial."""
-    return rng.poisson(rng.gamma(1 / DISPERSION, DISPERSION * means))
+    """Draw counts: Poisson around a gamma-distributed rate is negative binomial.
+
+    Spots left without any transcript, which no published table has, are drawn again.
+    """
+    counts = np.zeros(means.shape, np.int64)
+    while len(empty := np.flatnonzero(counts.sum(axis=1) == 0)):
+        counts[empty] = rng.poisson(
+            rng.gamma(1 / DISPERSION, DISPERSION * means[empty])
+        )
+    return counts
 
 
 def region_shares(
