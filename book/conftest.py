@@ -1,8 +1,9 @@
 """How the chapters are tested as notebooks.
 
 Cells tagged `nbval-check-output` must give the text that is committed. That text comes
-from real sections; where they are not to be had every cell still runs, but on synthetic
-tissue, so nothing is compared, and the header says so.
+from real sections and, where a chapter uses one, from the book's encoder. Where these
+are not to be had every cell still runs, on synthetic tissue or with another encoder, so
+nothing is compared, and the header says so.
 """
 
 from typing import Any
@@ -10,33 +11,46 @@ from typing import Any
 import pytest
 
 from stlearnkit import datasets
+from stlearnkit._weights import default_name
 
 NOT_COMPARED = ("stderr", "text/html", "image/svg+xml")
-REAL = pytest.StashKey[bool]()
+AT_HAND = pytest.StashKey[dict[str, bool]]()
+KEY = "at_hand"  # of what a worker is told
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Find out once, in the process that starts the others, which data there are."""
+    """Find out once, in the process that starts the others, what there is."""
     told = getattr(config, "workerinput", None)
-    config.stash[REAL] = (
-        told["real"] if told else datasets.is_real(datasets.tutorial_other_patient())
+    config.stash[AT_HAND] = (
+        told[KEY]
+        if told
+        else {
+            "sections": datasets.is_real(datasets.tutorial_other_patient()),
+            "encoder": default_name().startswith("local-dir:"),
+        }
     )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker."""
-    node.workerinput["real"] = node.config.stash[REAL]
+    node.workerinput[KEY] = node.config.stash[AT_HAND]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say whether outputs are compared."""
-    if config.stash[REAL]:
-        return "chapters: real sections, checked outputs are compared"
-    return (
-        "chapters: NO REAL SECTIONS, here or to be downloaded: every cell runs, on "
-        "synthetic tissue; outputs are NOT compared"
-    )
+    at_hand = config.stash[AT_HAND]
+    if not at_hand["sections"]:
+        return (
+            "chapters: NO REAL SECTIONS, here or to be downloaded: every cell runs, on "
+            "synthetic tissue; outputs are NOT compared"
+        )
+    if not at_hand["encoder"]:
+        return (
+            "chapters: real sections, checked outputs are compared, but NOT those of "
+            "chapters with an encoder: the book's is not in STLEARNKIT_WEIGHTS"
+        )
+    return "chapters: real sections, checked outputs are compared"
 
 
 def pytest_collectstart(collector: Any) -> None:
@@ -48,7 +62,10 @@ def pytest_collectstart(collector: Any) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Compare nothing where the outputs cannot be those of real sections."""
+    """Compare nothing where the outputs cannot be those that are committed."""
+    at_hand = config.stash[AT_HAND]
     for item in items:
-        if hasattr(item, "options") and not config.stash[REAL]:
+        uses_encoder = "tutorial_encoder" in item.path.read_text(encoding="utf-8")
+        comparable = at_hand["sections"] and (at_hand["encoder"] or not uses_encoder)
+        if hasattr(item, "options") and not comparable:
             item.options["check"] = False
