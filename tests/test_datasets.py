@@ -24,7 +24,8 @@ from stlearnkit.datasets import (
 from stlearnkit.downloads import fetch, registry
 
 CHECK = """
-from stlearnkit import datasets
+from stlearnkit import datasets, downloads
+downloads._WAITS_S = ()
 for _ in range(2):
     datasets._tutorial_is_at_hand(datasets.data_dir())
 """
