@@ -203,7 +203,6 @@ def compare_maps(
         circles,
         ax=axes[0].tolist(),
         label=f"{gene}, ln(1 + counts per 10⁴)",
-        shrink=0.8,
     )
     return figure
 
