@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
@@ -29,7 +30,7 @@ from matplotlib.lines import Line2D
 from stlearnkit.conventions import SPATIAL
 from stlearnkit.sections import Section
 
-_COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+_COLOURS = sns.color_palette("colorblind")
 
 
 def section_image(section: Section, ax: Axes, *, max_side_px: int = 1000) -> Axes:
