@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "batches",
     "conventions",
     "datasets",
     "downloads",
@@ -31,11 +32,14 @@ __all__ = [
     "slides",
     "stacks",
     "stains",
+    "symmetries",
     "synthetic",
+    "training",
 ]
 
 if TYPE_CHECKING:
     from stlearnkit import (
+        batches,
         conventions,
         datasets,
         downloads,
@@ -52,7 +56,9 @@ if TYPE_CHECKING:
         slides,
         stacks,
         stains,
+        symmetries,
         synthetic,
+        training,
     )
 else:
 

@@ -4,7 +4,7 @@ A file is a plain ``.npy``, which `numpy.load` reads, followed by a checksum. It
 written under another name and renamed when whole.
 """
 
-__all__ = ["read", "user_folder", "write"]
+__all__ = ["read", "replace_file", "user_folder", "write"]
 
 import hashlib
 import io
@@ -54,20 +54,35 @@ def write(file: Path, array: Shaped[np.ndarray, "..."]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     content = buffer.getvalue()
-    unfinished = file.with_name(f"{file.stem}.{uuid4().hex}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(file.parent)
-        with unfinished.open("wb") as stream:
-            stream.write(content + _checksum(content))
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(file)
+        replace_file(file, content + _checksum(content))
     except OSError as error:
         raise OSError(
             f"cannot write to {file.parent}: {error}. Set {_VARIABLE} to a folder "
             "that can be written and has room."
         ) from error
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Write a file under another name and rename it when it is whole.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what the file held before, it still holds.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(file.parent)
+    unfinished = file.with_name(f"{file.stem}.{uuid4().hex}.tmp")
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _checksum(content: bytes) -> bytes:

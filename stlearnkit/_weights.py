@@ -21,13 +21,16 @@ def default_name() -> str:
     return _HUB_NAME
 
 
-def load_network(name: str) -> torch.nn.Module:
-    """Load a pretrained timm network without its classifier.
+def load_network(name: str, *, pretrained: bool = True) -> torch.nn.Module:
+    """Load a timm network without its classifier.
 
     Parameters
     ----------
     name
-        As for `encoders.Encoder.load`.
+        As for `encoders.Encoder.load`. A folder that has moved is looked for, by its
+        own name, in `STLEARNKIT_WEIGHTS`.
+    pretrained
+        Load its weights; without them only the architecture is built.
 
     Raises
     ------
@@ -37,7 +40,9 @@ def load_network(name: str) -> torch.nn.Module:
     import timm
 
     if name.startswith("local-dir:"):
-        _check_folder(Path(name.removeprefix("local-dir:")))
+        folder = _find_folder(Path(name.removeprefix("local-dir:")))
+        _check_folder(folder)
+        name = f"local-dir:{folder}"
     elif not name.startswith("hf-hub:"):
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models())
@@ -45,8 +50,15 @@ def load_network(name: str) -> torch.nn.Module:
                 f"name is {name!r}, which timm does not know. Nearest: {near}. See "
                 "timm.list_pretrained() for all, or give 'local-dir:<folder>'."
             )
-        _check_reachable(name)
-    return timm.create_model(name, pretrained=True, num_classes=0)
+        if pretrained:
+            _check_reachable(name)
+    return timm.create_model(name, pretrained=pretrained, num_classes=0)
+
+
+def _find_folder(folder: Path) -> Path:
+    """Return the folder, or the one of its name among this machine's weights."""
+    moved = Path(os.environ.get(_FOLDER_VARIABLE, "")) / folder.name
+    return moved if not folder.is_dir() and moved.is_dir() else folder
 
 
 def _check_folder(folder: Path) -> None:

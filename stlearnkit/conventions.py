@@ -36,6 +36,7 @@ AXES = {
     "height": "image rows, downwards",
     "width": "image columns, to the right",
     "side": "rows and columns of a square patch",
+    "queries": "spots to predict; the others of their section are context",
     "points": "places in a plane that need not be spots",
     "values": "numbers of any kind, one each",
     "columns": "vectors of values, side by side",

@@ -1,0 +1,190 @@
+"""The Lightning module that trains any model here, and prediction with any of them."""
+
+__all__ = ["SpotModule", "predict"]
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from lightning import LightningModule
+from torchmetrics import MeanMetric
+
+from stlearnkit._runs import FitConfig, TrainingError
+from stlearnkit._steps import Epoch, Step, plan_epoch
+from stlearnkit.batches import SectionBatch, SpotPredictor
+from stlearnkit.metrics import mse, pcc_per_gene, summarise
+from stlearnkit.symmetries import SYMMETRIES
+
+
+class SpotModule(LightningModule):
+    """What Lightning trains: any model here, with its batches.
+
+    Parameters
+    ----------
+    model
+        To be trained.
+    train, validation
+        Sections to learn from, and to choose the epoch on.
+    config
+        How.
+    """
+
+    def __init__(
+        self,
+        model: SpotPredictor,
+        train: Sequence[SectionBatch],
+        validation: Sequence[SectionBatch],
+        config: FitConfig,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.train_batches = train
+        self.validation_batches = validation
+        self.config = config
+        self.train_loss = MeanMetric()
+        self.scores: dict[str, float] = {}
+        """Of the last validation: `val_mse` and `val_pcc`, means over sections."""
+
+    def train_dataloader(self) -> torch.utils.data.DataLoader:
+        """Return the steps of the current epoch, this process's share of each."""
+        steps = self._plan(self.current_epoch)
+        epoch = Epoch(
+            self.train_batches,
+            steps,
+            process=self.trainer.global_rank,
+            n_processes=self.trainer.world_size,
+        )
+        return torch.utils.data.DataLoader(epoch, batch_size=None)
+
+    def val_dataloader(self) -> torch.utils.data.DataLoader:
+        """Return the validation sections that fall to this process."""
+        mine = range(
+            self.trainer.global_rank,
+            len(self.validation_batches),
+            self.trainer.world_size,
+        )
+        return torch.utils.data.DataLoader(cast(Any, mine), batch_size=None)
+
+    def on_train_batch_start(self, step: Any, index: int) -> None:
+        """Draw dropout from the number of the step, so that runs can be resumed."""
+        place = (self.config.seed, self.trainer.global_step, self.trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def training_step(self, step: Sequence[Any], index: int) -> torch.Tensor:
+        """Return the loss of one step.
+
+        Raises
+        ------
+        TrainingError
+            If it is not a finite number.
+        """
+        batch, weight = step
+        loss = self.model.loss(self.model(batch), batch)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, section "
+                f"{batch.sections[0]!r}. Lower learning_rate (it was "
+                f"{self.config.learning_rate:g}) or spread the model's inputs less; "
+                "the last whole epoch is kept."
+            )
+        self.train_loss.update(loss.detach(), batch.n_queries)
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
+        return weight * loss
+
+    def validation_step(self, number: int, index: int) -> None:
+        """Predict one validation section and score it."""
+        batch = self.validation_batches[number]
+        predicted = predict(
+            self.model, batch, n_symmetries=1, spots_per_step=self.config.spots_per_step
+        )
+        assert batch.targets is not None  # `training.fit` refuses such batches
+        measured = batch.targets.double().numpy()
+        pcc = summarise(pcc_per_gene(predicted, measured)).mean
+        self._validated[number] = torch.tensor([mse(predicted, measured), pcc])
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the scores of the epoch before."""
+        self._validated = torch.zeros(len(self.validation_batches), 2)
+
+    def on_validation_epoch_end(self) -> None:
+        """Gather the scores; each process has zeros for the others' sections."""
+        of_all = self.trainer.strategy.reduce(
+            self._validated.to(self.device), reduce_op="sum"
+        )
+        error, pcc = of_all.double().mean(dim=0).tolist()
+        self.scores = {"val_mse": error, "val_pcc": pcc}
+        self.log_dict(self.scores, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW, its rate rising at first and then falling to 0."""
+        groups = self.model.parameter_groups(self.config.learning_rate)
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.config.weight_decay)
+        total = self.config.max_epochs * len(self._plan(0))
+        rising = max(1, round(self.config.warmup_share * total))
+
+        def share(step: int) -> float:
+            if step < rising:
+                return (step + 1) / rising
+            return (1 + math.cos(math.pi * (step - rising) / (total - rising + 1))) / 2
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def _plan(self, epoch: int) -> list[Step]:
+        """Return the steps of an epoch, all processes together."""
+        return plan_epoch(
+            [batch.n_queries for batch in self.train_batches],
+            self.config.spots_per_step,
+            augment=self.config.augment,
+            seed=self.config.seed,
+            epoch=epoch,
+        )
+
+
+@torch.inference_mode()
+def predict(
+    model: SpotPredictor,
+    batch: SectionBatch,
+    *,
+    n_symmetries: int = 8,
+    spots_per_step: int = 32,
+) -> Float[np.ndarray, "queries genes"]:
+    r"""Predict the queries of a batch, as the mean over symmetries.
+
+    .. math:: \hat y_i = \frac 1 8 \sum_{s} f(s \cdot x)_i
+
+    The mean does not change when the slide is turned or mirrored, and is a little less
+    noisy than one look; it costs as much more as there are symmetries.
+
+    Parameters
+    ----------
+    model
+        Any model; it is used in evaluation mode, where it is.
+    batch
+        The section. Its targets, if any, are not looked at.
+    n_symmetries
+        How many of the eight to take the mean over; 1 is the picture as it is.
+    spots_per_step
+        Queries at a time, all symmetries one by one. Memory grows with it.
+
+    Raises
+    ------
+    ValueError
+        If `n_symmetries` is not 1 to 8.
+    """
+    if not 1 <= n_symmetries <= len(SYMMETRIES):
+        raise ValueError(f"n_symmetries is {n_symmetries}, expected 1 to 8.")
+    was_training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    rows = torch.arange(batch.n_queries).split(spots_per_step)
+    means = []
+    for part in (batch.subset(chosen).to(device) for chosen in rows):
+        turned = (part.transformed(s) for s in SYMMETRIES[:n_symmetries])
+        outputs = [model(view).expression.double() for view in turned]
+        means.append(torch.stack(outputs).mean(dim=0).cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(means)

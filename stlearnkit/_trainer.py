@@ -1,0 +1,181 @@
+"""The Lightning trainer behind `training.fit`: logs, stopping, saving, resuming."""
+
+__all__ = ["read_history", "train"]
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from stlearnkit._module import SpotModule
+from stlearnkit._runs import (
+    HISTORY,
+    LAST,
+    WEIGHTS,
+    Run,
+    TrainingError,
+    load_weights,
+    save,
+    weights_of,
+)
+
+_DONE = "done"  # an empty file, made when the run is finished
+
+
+class _Keeper(Checkpoint):
+    """Keeps the weights of the best epoch, the state of the last, and the history."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the history of the run that is resumed."""
+        self.rows = state_dict["rows"]
+
+    def on_sanity_check_end(self, trainer: Trainer, module: Any) -> None:
+        """Record the model as it is before training: the mean profile."""
+        self._record(trainer, module, epoch=0, train_loss=float("nan"), rate=0.0)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
+        """Record the epoch; save the weights if they are the best, and the state.
+
+        Raises
+        ------
+        TrainingError
+            If the state cannot be written.
+        """
+        loss = float(trainer.callback_metrics["train_loss"])
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        epoch = trainer.current_epoch + 1
+        self._record(trainer, module, epoch=epoch, train_loss=loss, rate=rate)
+        unfinished = self.folder / f"{LAST}.tmp"
+        try:
+            trainer.save_checkpoint(unfinished)
+            if trainer.is_global_zero:
+                unfinished.replace(self.folder / LAST)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise TrainingError(
+                f"cannot write {self.folder / LAST}: {error}. The folder keeps epoch "
+                f"{epoch - 1}; make room and call fit again to go on from there."
+            ) from error
+
+    def _record(
+        self,
+        trainer: Trainer,
+        module: SpotModule,
+        *,
+        epoch: int,
+        train_loss: float,
+        rate: float,
+    ) -> None:
+        """Add a row to the history, and save the weights if none were better."""
+        best = min((row["val_mse"] for row in self.rows), default=float("inf"))
+        row = {"epoch": epoch, "train_loss": train_loss, **module.scores}
+        self.rows.append({**row, "learning_rate": rate})
+        if not trainer.is_global_zero:
+            return
+        if row["val_mse"] < best:
+            save(self.folder / WEIGHTS, weights_of(module.model))
+        table = pd.DataFrame(self.rows).to_csv(index=False)
+        save(self.folder / HISTORY, table.encode())
+
+
+def train(
+    module: SpotModule, run: Run, folder: Path, *, progress: bool, **options: Any
+) -> pd.DataFrame:
+    """Train until the end or until patience is lost; leave the best weights in place.
+
+    Parameters
+    ----------
+    module
+        Model, batches and settings.
+    run
+        What is asked for.
+    folder
+        Of the run.
+    progress
+        Show a bar.
+    **options
+        For `lightning.Trainer`.
+
+    Returns
+    -------
+    The history.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    run.claim(folder)
+    if not (folder / _DONE).exists():
+        with _quiet():
+            _run_trainer(module, folder, progress=progress, **options)
+        save(folder / _DONE, b"")
+    load_weights(module.model, folder)
+    module.model.eval()
+    return read_history(folder)
+
+
+def _run_trainer(
+    module: SpotModule, folder: Path, *, progress: bool, **options: Any
+) -> None:
+    """Let Lightning train, from the last whole epoch if there is one."""
+    settings = {"accelerator": "auto", "devices": 1, **options}
+    settings.setdefault("precision", _precision(settings["accelerator"]))
+    trainer = Trainer(
+        **settings,
+        max_epochs=module.config.max_epochs,
+        gradient_clip_val=module.config.max_gradient_norm,
+        callbacks=[
+            EarlyStopping("val_mse", patience=module.config.patience),
+            _Keeper(folder),
+        ],
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        log_every_n_steps=1,
+        num_sanity_val_steps=-1,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+    )
+    last = folder / LAST
+    trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+    module.model.to(trainer.strategy.root_device)
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """Return what happened in each epoch of a run."""
+    return pd.read_csv(folder / HISTORY)
+
+
+def _precision(accelerator: Any) -> str:
+    """Return half precision for a GPU, as good as it has it, else full precision."""
+    if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice to itself; what matters is said by `fit`."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
