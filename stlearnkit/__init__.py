@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "benchmark",
     "batches",
     "conventions",
     "datasets",
@@ -22,12 +23,15 @@ __all__ = [
     "encoders",
     "environment",
     "expression",
+    "folds",
     "geometry",
     "graphs",
     "metrics",
     "models",
     "patches",
     "plots",
+    "predictors",
+    "reports",
     "sections",
     "slides",
     "stacks",
@@ -39,6 +43,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from stlearnkit import (
+        benchmark,
         batches,
         conventions,
         datasets,
@@ -46,12 +51,15 @@ if TYPE_CHECKING:
         encoders,
         environment,
         expression,
+        folds,
         geometry,
         graphs,
         metrics,
         models,
         patches,
         plots,
+        predictors,
+        reports,
         sections,
         slides,
         stacks,

@@ -12,9 +12,9 @@ Taught in the chapter "Features and the linear baseline".
 """
 
 __all__ = [
-    "ceiling_from_halves",
     "mae",
     "mse",
+    "pcc_beyond",
     "pcc_per_gene",
     "pcc_per_spot",
     "rvd",
@@ -27,8 +27,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-# Below this spread relative to its mean a float64 vector is rounding, not signal.
-_CONSTANT = 1e-13
+from stlearnkit._correlation import (
+    check,
+    correlate_columns,
+    is_constant,
+    residuals,
+)
 
 
 class Summary(NamedTuple):
@@ -89,8 +93,75 @@ def pcc_per_gene(
     >>> pcc_per_gene(np.array([[1.0, 1.0], [3.0, 2.0], [5.0, 3.0]]), measured)
     array([ 1., nan])
     """
-    _check(predicted, measured)
-    return _pearson_columns(predicted, measured)
+    check(predicted, measured)
+    return correlate_columns(predicted, measured)
+
+
+def pcc_beyond(
+    predicted: Float[np.ndarray, "spots genes"],
+    measured: Float[np.ndarray, "spots genes"],
+    library_size: Float[np.ndarray, " spots"],
+) -> Float[np.ndarray, " genes"]:
+    """Correlate what the library size does not explain, gene by gene.
+
+    How many transcripts a spot has moves all genes at once, so a map of it alone can
+    score well. From predicted and from measured values, the curve in the logarithm of
+    the library size that fits best is taken away first; what is left is correlated: a
+    partial correlation. The curve is a cubic, as the effect on log1p is bent.
+
+    It is a severe judge. Dense tissue does hold more transcripts, so some biology goes
+    with the library size: read it beside `pcc_per_gene`, not instead.
+
+    Parameters
+    ----------
+    predicted, measured
+        Expression of one section.
+    library_size
+        Transcripts of each spot over all genes, above 0: `Section.total_counts`.
+
+    Returns
+    -------
+    One value per gene in [-1, 1]; 0 where the curve explains the whole prediction, NaN
+    where it explains the whole measurement.
+
+    Raises
+    ------
+    ValueError
+        If an entry is not finite, a library size is not above 0, or there are fewer
+        than six spots.
+
+    Examples
+    --------
+    A prediction that is nothing but library size has nothing left:
+
+    >>> size = np.array([10.0, 20.0, 40.0, 80.0, 160.0, 320.0])
+    >>> map_of_size = np.log(size)[:, None]
+    >>> measured = map_of_size + np.array([[1.0], [-1.0], [0.0], [2.0], [0.0], [-1.0]])
+    >>> pcc_per_gene(map_of_size, measured).round(2)
+    array([0.67])
+    >>> pcc_beyond(map_of_size, measured, size)
+    array([0.])
+    """
+    check(predicted, measured)
+    if len(measured) < 6:
+        raise ValueError(
+            f"predicted and measured have {len(measured)} spots, expected at least 6: "
+            "a cubic through fewer leaves too little to correlate."
+        )
+    if library_size.shape != (len(measured),):
+        raise ValueError(
+            f"library_size has shape {library_size.shape}, expected one value for each "
+            f"of the {len(measured)} spots: section.total_counts()."
+        )
+    if not (np.isfinite(library_size) & (library_size > 0)).all():
+        raise ValueError(
+            f"library_size has values down to {library_size.min():.3g}, expected "
+            "numbers above 0. Score only spots with transcripts: "
+            "section.total_counts() > 0."
+        )
+    depth = np.log(library_size)
+    left = (residuals(values, depth, degree=3) for values in (predicted, measured))
+    return correlate_columns(*left)
 
 
 def pcc_per_spot(
@@ -120,8 +191,8 @@ def pcc_per_spot(
     >>> pcc_per_spot(np.array([[1.0, 2.0, 9.0]] * 2), measured)
     array([1., 1.])
     """
-    _check(predicted, measured)
-    return _pearson_columns(predicted.T, measured.T)
+    check(predicted, measured)
+    return correlate_columns(predicted.T, measured.T)
 
 
 def mse(
@@ -139,7 +210,7 @@ def mse(
     ValueError
         If an entry is not finite, or there are fewer than two spots.
     """
-    _check(predicted, measured)
+    check(predicted, measured)
     return float(np.mean((predicted - measured) ** 2))
 
 
@@ -154,7 +225,7 @@ def mae(
     ValueError
         If an entry is not finite, or there are fewer than two spots.
     """
-    _check(predicted, measured)
+    check(predicted, measured)
     return float(np.mean(np.abs(predicted - measured)))
 
 
@@ -186,7 +257,7 @@ def skill_per_gene(
     ValueError
         If an entry is not finite, or there are fewer than two spots.
     """
-    _check(predicted, measured)
+    check(predicted, measured)
     error = np.mean((predicted - measured) ** 2, axis=0)
     reference = np.mean((training_mean - measured) ** 2, axis=0)
     return _divide(reference - error, reference)
@@ -214,9 +285,9 @@ def rvd(
     Used for spatial expression by Zhu et al., "Diffusion generative modeling for
     spatially resolved gene expression inference from histology images", ICLR 2025.
     """
-    _check(predicted, measured)
+    check(predicted, measured)
     variance = measured.var(axis=0)
-    variance[_is_constant(measured)] = 0.0
+    variance[is_constant(measured)] = 0.0
     return summarise(_divide((predicted.var(axis=0) - variance) ** 2, variance**2))
 
 
@@ -263,64 +334,6 @@ def ceiling_from_halves(
         )
     r = np.maximum(half_pcc, 0.0)
     return np.sqrt(2 * r / (1 + r))
-
-
-def _check(
-    predicted: Float[np.ndarray, "spots genes"],
-    measured: Float[np.ndarray, "spots genes"],
-) -> None:
-    """Refuse what would make a score NaN or meaningless without saying so.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, there are fewer than two values, or one is not finite.
-    """
-    if predicted.shape != measured.shape:
-        raise ValueError(
-            f"predicted has shape {predicted.shape}, measured {measured.shape}: both "
-            "must be spots x genes of one section, with genes in the same order."
-        )
-    if min(predicted.shape) < 1 or predicted.size < 2:
-        raise ValueError(
-            f"predicted and measured have shape {predicted.shape}; at least two values "
-            "are needed to judge a map."
-        )
-    for name, values in (("predicted", predicted), ("measured", measured)):
-        n_bad = int((~np.isfinite(values)).sum())
-        if n_bad:
-            raise ValueError(
-                f"{name} has {n_bad} entries that are not finite. A model that gives "
-                "NaN has failed; find out why rather than dropping these spots."
-            )
-
-
-def _is_constant(values: Float[np.ndarray, "values columns"]) -> np.ndarray:
-    """Tell for each column whether its spread is only rounding."""
-    mean = values.mean(axis=0)
-    return np.linalg.norm(values - mean, axis=0) <= _CONSTANT * np.abs(mean)
-
-
-def _pearson_columns(
-    predicted: Float[np.ndarray, "values columns"],
-    measured: Float[np.ndarray, "values columns"],
-) -> Float[np.ndarray, " columns"]:
-    """Correlate matching columns under the rule for constant vectors."""
-    # Divide by the norms before multiplying, so that tiny columns do not underflow.
-    unit = [_unit_columns(values) for values in (predicted, measured)]
-    r = np.clip((unit[0] * unit[1]).sum(axis=0), -1.0, 1.0)
-    r[_is_constant(predicted)] = 0.0
-    r[_is_constant(measured)] = np.nan
-    return r
-
-
-def _unit_columns(
-    values: Float[np.ndarray, "values columns"],
-) -> Float[np.ndarray, "values columns"]:
-    """Centre each column and scale it to length 1; constant columns become 0."""
-    centred = np.asarray(values, float) - values.mean(axis=0)
-    norm = np.linalg.norm(centred, axis=0)
-    return centred / np.where(norm > 0, norm, 1.0)
 
 
 def _divide(

@@ -69,6 +69,15 @@ def test_constant_prediction_scores_0_and_counts():
     assert metrics.summarise(r).n_counted == 9
 
 
+def test_a_constant_of_many_spots_is_still_constant():
+    """The mean of thousands of equal numbers is off by more than one rounding."""
+    profile = np.random.default_rng(5).gamma(2.0, size=300)
+    measured = np.random.default_rng(6).normal(size=(3000, 300))
+    tiled = np.tile(profile, (3000, 1))
+    assert (metrics.pcc_per_gene(tiled, measured) == 0.0).all()
+    assert np.isnan(metrics.pcc_per_gene(measured, tiled)).all()
+
+
 def test_constant_measurement_is_excluded_and_reported():
     measured = MEASURED.copy()
     measured[:, 2] = 0.3
@@ -165,3 +174,72 @@ def test_a_single_value_is_refused():
 def test_half_pcc_outside_its_range_is_refused():
     with pytest.raises(ValueError, match=r"half_pcc has values up to 1\.5"):
         metrics.ceiling_from_halves(np.array([0.2, 1.5]))
+
+
+# Beyond the library size
+
+SIZE = np.exp(RNG.normal(7, 1, size=len(MEASURED)))
+
+
+def test_what_is_left_equals_least_squares_and_scipy():
+    powers = np.vander(np.log(SIZE), 4)  # not rescaled, solved another way
+    solve = np.linalg.inv(powers.T @ powers) @ powers.T
+    left = [values - powers @ (solve @ values) for values in (PREDICTED, MEASURED)]
+    expected = [
+        stats.pearsonr(p, m).statistic
+        for p, m in zip(left[0].T, left[1].T, strict=True)
+    ]
+    got = metrics.pcc_beyond(PREDICTED, MEASURED, SIZE)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+
+
+@given(amount=st.floats(-100, 100), power=st.sampled_from([1, 2, 3]))
+def test_any_cubic_of_the_depth_added_to_either_changes_nothing(amount, power):
+    curve = amount * np.log(SIZE)[:, None] ** power / 100
+    base = metrics.pcc_beyond(PREDICTED, MEASURED, SIZE)
+    for pair in ((PREDICTED + curve, MEASURED), (PREDICTED, MEASURED + curve)):
+        np.testing.assert_allclose(metrics.pcc_beyond(*pair, SIZE), base, atol=1e-7)
+
+
+def test_the_unit_of_the_library_size_does_not_matter():
+    np.testing.assert_allclose(
+        metrics.pcc_beyond(PREDICTED, MEASURED, 1e6 * SIZE),
+        metrics.pcc_beyond(PREDICTED, MEASURED, SIZE),
+        atol=1e-9,
+    )
+
+
+def test_equal_library_sizes_take_nothing_away():
+    equal = np.full(len(MEASURED), 1000.1)
+    np.testing.assert_allclose(
+        metrics.pcc_beyond(PREDICTED, MEASURED, equal),
+        metrics.pcc_per_gene(PREDICTED, MEASURED),
+        atol=1e-12,
+    )
+
+
+def test_nothing_left_counts_as_constant():
+    curve = 1e3 + np.log(SIZE)[:, None] ** 3
+    assert metrics.pcc_beyond(curve, MEASURED[:, :1], SIZE)[0] == 0.0
+    assert np.isnan(metrics.pcc_beyond(PREDICTED[:, :1], curve, SIZE)[0])
+    flat = np.full_like(curve, 0.1 + 0.2)
+    assert metrics.pcc_beyond(flat, MEASURED[:, :1], SIZE)[0] == 0.0
+
+
+def test_library_sizes_that_have_no_logarithm_are_refused():
+    for bad in (0.0, np.nan):
+        size = SIZE.copy()
+        size[3] = bad
+        with pytest.raises(ValueError, match="expected numbers above 0"):
+            metrics.pcc_beyond(PREDICTED, MEASURED, size)
+
+
+def test_too_few_spots_for_a_cubic_are_refused():
+    with pytest.raises(ValueError, match="5 spots, expected at least 6"):
+        metrics.pcc_beyond(PREDICTED[:5], MEASURED[:5], SIZE[:5])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_library_sizes_of_other_spots_are_refused():
+    with pytest.raises(ValueError, match=r"library_size has shape \(59,\)"):
+        metrics.pcc_beyond(PREDICTED, MEASURED, SIZE[1:])

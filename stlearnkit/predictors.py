@@ -1,0 +1,341 @@
+"""Predictors: from sections to expression, one object for each competitor.
+
+A predictor carries all that it needs, which features at which scales included, so that
+a benchmark can treat them alike: give each the same training sections, let it fit, and
+ask for maps of sections whose counts it cannot see. What it fitted says which sections
+it has `seen`.
+
+Taught in the chapter "Judging a map".
+"""
+
+__all__ = [
+    "FittedPredictor",
+    "MeanPredictor",
+    "ObservedMeanPredictor",
+    "Predictor",
+    "RidgePredictor",
+    "Task",
+]
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from stlearnkit.encoders import Encoder, default_encoder, features
+from stlearnkit.expression import Panel, log_normalised
+from stlearnkit.folds import Fold
+from stlearnkit.models.baselines import (
+    FittedRidge,
+    RidgeRegression,
+    neighbourhood_features,
+)
+from stlearnkit.patches import Scale
+from stlearnkit.sections import Section
+
+_SCALES = (Scale("spot", 112.0), Scale("near", 224.0), Scale("wide", 560.0))
+_RIDGE = RidgeRegression()
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """All that a predictor may learn from in one fold.
+
+    Parameters
+    ----------
+    train
+        Training sections, with their counts.
+    observed
+        Measured sections of the patients to be tested, with their counts; often none.
+    panel
+        The genes to predict, in the order of the columns.
+    inner
+        Splits of the training sections, to choose settings with; see
+        `folds.inner_folds`.
+    """
+
+    train: tuple[Section, ...]
+    observed: tuple[Section, ...]
+    panel: Panel
+    inner: tuple[Fold, ...] = ()
+
+
+@runtime_checkable
+class FittedPredictor(Protocol):
+    """What `Predictor.fit` returns."""
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Names of all sections that had a part in the fit, also by choosing it."""
+        ...
+
+    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
+        """Return the expression of a section, genes in the order of the panel.
+
+        Parameters
+        ----------
+        section
+            Spots and slide; in a benchmark, without counts.
+        """
+        ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A competitor: a frozen dataclass with a name and its settings serves best."""
+
+    @property
+    def name(self) -> str:
+        """Name of the competitor, as tables print it."""
+        ...
+
+    def fit(self, task: Task, seed: int) -> FittedPredictor:
+        """Learn from the training sections of a fold.
+
+        Parameters
+        ----------
+        task
+            What may be learnt from.
+        seed
+            Of all chance; the same seed gives the same predictions.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MeanPredictor:
+    """Predict the mean profile of the training spots everywhere.
+
+    It needs no image and knows no place. What others gain over it is what they know.
+
+    Parameters
+    ----------
+    name
+        As tables print it.
+
+    Examples
+    --------
+    >>> from stlearnkit import expression, synthetic
+    >>> pair = synthetic.stack(2, n_spots=9, n_genes=12, mpp=2.0).stack
+    >>> first, second = pair.sections
+    >>> task = Task((first,), (), expression.top_genes([first], 3))
+    >>> MeanPredictor().fit(task, seed=0).predict(second).shape == (second.n_spots, 3)
+    True
+    """
+
+    name: str = "mean profile"
+
+    def fit(self, task: Task, seed: int) -> "FittedMean":
+        """Average the expression of all training spots.
+
+        Parameters
+        ----------
+        task
+            Its training sections are used.
+        seed
+            Not used.
+
+        Raises
+        ------
+        ValueError
+            If there is no training section.
+        """
+        _require_training(task, self.name, 1)
+        return FittedMean(
+            tuple(section.name for section in task.train), _mean(task.train, task.panel)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMean:
+    """The profile that `MeanPredictor` learnt."""
+
+    seen: tuple[str, ...]
+    profile: Float[np.ndarray, " genes"]
+
+    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
+        """Return the profile once for each spot."""
+        return np.tile(self.profile, (section.n_spots, 1))
+
+
+@dataclass(frozen=True)
+class ObservedMeanPredictor:
+    """Predict the mean profile of the patient's observed sections everywhere.
+
+    What a single measured section says about its neighbours without image, place or
+    training: the bar for imputation in three dimensions.
+
+    Parameters
+    ----------
+    name
+        As tables print it.
+    """
+
+    name: str = "observed mean"
+
+    def fit(self, task: Task, seed: int) -> "FittedObservedMean":
+        """Average the observed sections of each patient.
+
+        Parameters
+        ----------
+        task
+            Its observed sections are used, the training sections are not.
+        seed
+            Not used.
+
+        Raises
+        ------
+        ValueError
+            If no section is observed.
+        """
+        if not task.observed:
+            raise ValueError(
+                f"the task of {self.name!r} has no observed section. Use it with folds "
+                "of folds.observed_section."
+            )
+        by_patient: dict[str, list[Section]] = {}
+        for section in task.observed:
+            by_patient.setdefault(section.patient, []).append(section)
+        return FittedObservedMean(
+            tuple(section.name for section in task.observed),
+            {of: _mean(tuple(some), task.panel) for of, some in by_patient.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedObservedMean:
+    """The profiles that `ObservedMeanPredictor` learnt, one for each patient."""
+
+    seen: tuple[str, ...]
+    profiles: Mapping[str, Float[np.ndarray, " genes"]]
+
+    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
+        """Return the profile of the section's patient once for each spot.
+
+        Raises
+        ------
+        ValueError
+            If no section of that patient was observed.
+        """
+        if section.patient not in self.profiles:
+            raise ValueError(
+                f"no section of patient {section.patient!r} was observed, only of "
+                f"{list(self.profiles)}: section {section.name!r} has no profile."
+            )
+        return np.tile(self.profiles[section.patient], (section.n_spots, 1))
+
+
+@dataclass(frozen=True)
+class RidgePredictor:
+    """Predict by ridge regression on frozen features of several scales.
+
+    The linear baseline: features of square patches, beside them their means over discs,
+    and one penalty, which `RidgeRegression` chooses by leaving out training sections.
+
+    Parameters
+    ----------
+    encoder
+        Called without arguments, returns the encoder: `encoders.default_encoder`, or
+        another function. Not the encoder itself, so that a predictor is small and can
+        be sent to other machines.
+    scales
+        Sizes of the patches.
+    radii_um
+        Radii of the discs; see `models.baselines.neighbourhood_features`. Without any,
+        spots are on their own.
+    model
+        The ridge and its penalties.
+    name
+        As tables print it.
+
+    Examples
+    --------
+    >>> from stlearnkit.encoders import tutorial_encoder
+    >>> ridge = RidgePredictor(tutorial_encoder, radii_um=(), name="ridge, spots alone")
+    >>> [scale.side_um for scale in ridge.scales]
+    [112.0, 224.0, 560.0]
+    """
+
+    encoder: Callable[[], Encoder] = default_encoder
+    scales: tuple[Scale, ...] = _SCALES
+    radii_um: tuple[float, ...] = (250.0, 480.0)
+    model: RidgeRegression = _RIDGE
+    name: str = "ridge"
+
+    def fit(self, task: Task, seed: int) -> "FittedRidgePredictor":
+        """Encode the training sections and fit the ridge.
+
+        Parameters
+        ----------
+        task
+            Its training sections are used, two or more, with slides.
+        seed
+            Not used: nothing here is drawn.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two training sections.
+        """
+        _require_training(task, self.name, 2)
+        encoder = self.encoder()
+        model = self.model.fit(
+            [self.blocks(section, encoder) for section in task.train],
+            [log_normalised(section, task.panel.genes) for section in task.train],
+        )
+        seen = tuple(section.name for section in task.train)
+        return FittedRidgePredictor(seen, model, self, encoder)
+
+    def blocks(
+        self, section: Section, encoder: Encoder
+    ) -> list[Float[np.ndarray, "spots _"]]:
+        """Return the features of a section at all scales, and their means over discs.
+
+        Parameters
+        ----------
+        section
+            A section with a slide.
+        encoder
+            What `encoder` of this predictor returns.
+        """
+        by_scale = [features(section, encoder, scale) for scale in self.scales]
+        return neighbourhood_features(
+            by_scale, section.coords_um, radii_um=self.radii_um
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRidgePredictor:
+    """The ridge that `RidgePredictor` fitted, with the means to make its inputs."""
+
+    seen: tuple[str, ...]
+    model: FittedRidge
+    predictor: RidgePredictor
+    encoder: Encoder
+
+    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
+        """Encode a section and return its expression."""
+        return self.model.predict(self.predictor.blocks(section, self.encoder))
+
+
+def _mean(sections: tuple[Section, ...], panel: Panel) -> Float[np.ndarray, " genes"]:
+    """Return the mean expression of all spots of some sections."""
+    targets = [log_normalised(section, panel.genes) for section in sections]
+    return np.concatenate(targets).mean(axis=0)
+
+
+def _require_training(task: Task, name: str, n_sections: int) -> None:
+    """Refuse tasks with too few training sections.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    if len(task.train) < n_sections:
+        raise ValueError(
+            f"the task of {name!r} has {len(task.train)} training section(s), expected "
+            f"at least {n_sections}. Use folds with more, or leave this one out."
+        )
