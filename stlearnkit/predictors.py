@@ -9,6 +9,7 @@ Taught in the chapter "Judging a map".
 """
 
 __all__ = [
+    "FittedMean",
     "FittedPredictor",
     "MeanPredictor",
     "ObservedMeanPredictor",
