@@ -61,7 +61,7 @@ class STNetConfig:
     pretrained: bool = True
     n_frozen_stages: int = 0
     dropout: float = 0.2
-    head_speed: float = 10.0
+    head_speed: float = 3.0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be meant.
@@ -134,6 +134,7 @@ class STNet(SpotPredictor):
         mean, std = _colour_statistics(self.backbone)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
+        self.train()
 
     @classmethod
     def blank(cls, n_genes: int, config: STNetConfig) -> "STNet":

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from stlearnkit._module import SpotModule
-from stlearnkit._runs import (
+from stlearnkit.training._module import SpotModule
+from stlearnkit.training._runs import (
     HISTORY,
     LAST,
     WEIGHTS,
@@ -28,6 +28,18 @@ from stlearnkit._runs import (
 )
 
 _DONE = "done"  # an empty file, made when the run is finished
+
+
+class _Bar(TQDMProgressBar):
+    """Lightning's bar, without the number of its log."""
+
+    def get_metrics(self, *arguments: Any) -> dict[str, Any]:
+        """Return what stands at the end of the bar."""
+        return {
+            name: value
+            for name, value in super().get_metrics(*arguments).items()
+            if name != "v_num"
+        }
 
 
 class _Keeper(Checkpoint):
@@ -47,7 +59,8 @@ class _Keeper(Checkpoint):
 
     def on_sanity_check_end(self, trainer: Trainer, module: Any) -> None:
         """Record the model as it is before training: the mean profile."""
-        self._record(trainer, module, epoch=0, train_loss=float("nan"), rate=0.0)
+        if not self.rows:  # else the run is resumed
+            self._record(trainer, module, epoch=0, train_loss=float("nan"), rate=0.0)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         """Record the epoch; save the weights if they are the best, and the state.
@@ -140,6 +153,7 @@ def _run_trainer(
         callbacks=[
             EarlyStopping("val_mse", patience=module.config.patience),
             _Keeper(folder),
+            *([_Bar()] if progress else []),
         ],
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         log_every_n_steps=1,
@@ -175,6 +189,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
+        warnings.filterwarnings("ignore", r".*module\(s\) in eval mode")
         try:
             yield
         finally:

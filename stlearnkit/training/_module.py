@@ -12,11 +12,11 @@ from jaxtyping import Float
 from lightning import LightningModule
 from torchmetrics import MeanMetric
 
-from stlearnkit._runs import FitConfig, TrainingError
-from stlearnkit._steps import Epoch, Step, plan_epoch
 from stlearnkit.batches import SectionBatch, SpotPredictor
 from stlearnkit.metrics import mse, pcc_per_gene, summarise
 from stlearnkit.symmetries import SYMMETRIES
+from stlearnkit.training._runs import FitConfig, TrainingError
+from stlearnkit.training._steps import Epoch, Step, plan_epoch
 
 
 class SpotModule(LightningModule):
@@ -60,13 +60,17 @@ class SpotModule(LightningModule):
         return torch.utils.data.DataLoader(epoch, batch_size=None)
 
     def val_dataloader(self) -> torch.utils.data.DataLoader:
-        """Return the validation sections that fall to this process."""
+        """Return, as one step, the validation sections that fall to this process.
+
+        One step for each process, however many sections there are: processes that
+        train together must come to the same number of steps.
+        """
         mine = range(
             self.trainer.global_rank,
             len(self.validation_batches),
             self.trainer.world_size,
         )
-        return torch.utils.data.DataLoader(cast(Any, mine), batch_size=None)
+        return torch.utils.data.DataLoader(cast(Any, [list(mine)]), batch_size=None)
 
     def on_train_batch_start(self, step: Any, index: int) -> None:
         """Draw dropout from the number of the step, so that runs can be resumed."""
@@ -94,16 +98,20 @@ class SpotModule(LightningModule):
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         return weight * loss
 
-    def validation_step(self, number: int, index: int) -> None:
-        """Predict one validation section and score it."""
-        batch = self.validation_batches[number]
-        predicted = predict(
-            self.model, batch, n_symmetries=1, spots_per_step=self.config.spots_per_step
-        )
-        assert batch.targets is not None  # `training.fit` refuses such batches
-        measured = batch.targets.double().numpy()
-        pcc = summarise(pcc_per_gene(predicted, measured)).mean
-        self._validated[number] = torch.tensor([mse(predicted, measured), pcc])
+    def validation_step(self, numbers: Sequence[int], index: int) -> None:
+        """Predict and score the validation sections of this process."""
+        for number in numbers:
+            batch = self.validation_batches[number]
+            assert batch.targets is not None  # `training.fit` refuses such batches
+            measured = batch.targets.double().numpy()
+            predicted = predict(
+                self.model,
+                batch,
+                n_symmetries=1,
+                spots_per_step=self.config.spots_per_step,
+            )
+            pcc = summarise(pcc_per_gene(predicted, measured)).mean
+            self._validated[number] = torch.tensor([mse(predicted, measured), pcc])
 
     def on_validation_epoch_start(self) -> None:
         """Forget the scores of the epoch before."""

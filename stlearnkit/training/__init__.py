@@ -32,10 +32,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from stlearnkit import _trainer
-from stlearnkit._module import SpotModule, predict
-from stlearnkit._runs import FitConfig, Run, TrainingError, load_weights
 from stlearnkit.batches import SectionBatch, SpotPredictor, check_same_genes
+from stlearnkit.training import _trainer
+from stlearnkit.training._module import SpotModule, predict
+from stlearnkit.training._runs import FitConfig, Run, TrainingError, load_weights
 
 
 @dataclass(frozen=True, eq=False)
