@@ -12,6 +12,7 @@ __all__ = [
     "FittedMean",
     "FittedPredictor",
     "MeanPredictor",
+    "NetworkPredictor",
     "ObservedMeanPredictor",
     "Predictor",
     "RidgePredictor",
@@ -20,14 +21,20 @@ __all__ = [
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
+from stlearnkit._network import NetworkPredictor
+from stlearnkit._task import (
+    FittedPredictor,
+    Predictor,
+    Task,
+    mean_profile,
+    require_training,
+)
 from stlearnkit.encoders import Encoder, default_encoder, features
-from stlearnkit.expression import Panel, log_normalised
-from stlearnkit.folds import Fold
+from stlearnkit.expression import log_normalised
 from stlearnkit.models.baselines import (
     FittedRidge,
     RidgeRegression,
@@ -38,71 +45,6 @@ from stlearnkit.sections import Section
 
 _SCALES = (Scale("spot", 112.0), Scale("near", 224.0), Scale("wide", 560.0))
 _RIDGE = RidgeRegression()
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """All that a predictor may learn from in one fold.
-
-    Parameters
-    ----------
-    train
-        Training sections, with their counts.
-    observed
-        Measured sections of the patients to be tested, with their counts; often none.
-    panel
-        The genes to predict, in the order of the columns.
-    inner
-        Splits of the training sections, to choose settings with; see
-        `folds.inner_folds`.
-    """
-
-    train: tuple[Section, ...]
-    observed: tuple[Section, ...]
-    panel: Panel
-    inner: tuple[Fold, ...] = ()
-
-
-@runtime_checkable
-class FittedPredictor(Protocol):
-    """What `Predictor.fit` returns."""
-
-    @property
-    def seen(self) -> tuple[str, ...]:
-        """Names of all sections that had a part in the fit, also by choosing it."""
-        ...
-
-    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
-        """Return the expression of a section, genes in the order of the panel.
-
-        Parameters
-        ----------
-        section
-            Spots and slide; in a benchmark, without counts.
-        """
-        ...
-
-
-@runtime_checkable
-class Predictor(Protocol):
-    """A competitor: a frozen dataclass with a name and its settings serves best."""
-
-    @property
-    def name(self) -> str:
-        """Name of the competitor, as tables print it."""
-        ...
-
-    def fit(self, task: Task, seed: int) -> FittedPredictor:
-        """Learn from the training sections of a fold.
-
-        Parameters
-        ----------
-        task
-            What may be learnt from.
-        seed
-            Of all chance; the same seed gives the same predictions.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -143,9 +85,10 @@ class MeanPredictor:
         ValueError
             If there is no training section.
         """
-        _require_training(task, self.name, 1)
+        require_training(task, self.name, 1)
         return FittedMean(
-            tuple(section.name for section in task.train), _mean(task.train, task.panel)
+            tuple(section.name for section in task.train),
+            mean_profile(task.train, task.panel),
         )
 
 
@@ -201,7 +144,10 @@ class ObservedMeanPredictor:
             by_patient.setdefault(section.patient, []).append(section)
         return FittedObservedMean(
             tuple(section.name for section in task.observed),
-            {of: _mean(tuple(some), task.panel) for of, some in by_patient.items()},
+            {
+                of: mean_profile(tuple(some), task.panel)
+                for of, some in by_patient.items()
+            },
         )
 
 
@@ -280,7 +226,7 @@ class RidgePredictor:
         ValueError
             If there are fewer than two training sections.
         """
-        _require_training(task, self.name, 2)
+        require_training(task, self.name, 2)
         encoder = self.encoder()
         model = self.model.fit(
             [self.blocks(section, encoder) for section in task.train],
@@ -319,24 +265,3 @@ class FittedRidgePredictor:
     def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
         """Encode a section and return its expression."""
         return self.model.predict(self.predictor.blocks(section, self.encoder))
-
-
-def _mean(sections: tuple[Section, ...], panel: Panel) -> Float[np.ndarray, " genes"]:
-    """Return the mean expression of all spots of some sections."""
-    targets = [log_normalised(section, panel.genes) for section in sections]
-    return np.concatenate(targets).mean(axis=0)
-
-
-def _require_training(task: Task, name: str, n_sections: int) -> None:
-    """Refuse tasks with too few training sections.
-
-    Raises
-    ------
-    ValueError
-        If so.
-    """
-    if len(task.train) < n_sections:
-        raise ValueError(
-            f"the task of {name!r} has {len(task.train)} training section(s), expected "
-            f"at least {n_sections}. Use folds with more, or leave this one out."
-        )

@@ -269,7 +269,11 @@ def printed(result: pd.DataFrame, *, digits: int = 2) -> str:
     claim   predictor
     section ridge      0.20  0.10 and 0.30 (range)  2 sections
     """
-    number = f"{{:.{digits}f}}".format
+
+    def number(value: float) -> str:
+        """Round; adding 0 turns -0 into 0."""
+        return f"{round(value, digits) + 0.0:.{digits}f}"
+
     lines = pd.DataFrame(index=result.index)
     if "best_trivial" in result:
         lines["against"] = result["best_trivial"]

@@ -14,6 +14,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from stlearnkit import benchmark, metrics
+from stlearnkit.batches import SectionBatch
 from stlearnkit.conventions import COUNTS
 from stlearnkit.datasets import her2st
 from stlearnkit.expression import log_normalised, noise_ceiling, shared_genes, top_genes
@@ -24,13 +25,17 @@ from stlearnkit.folds import (
     leave_one_section_out,
     observed_section,
 )
+from stlearnkit.models.cnn import STNet, STNetConfig
+from stlearnkit.patches import extract
 from stlearnkit.predictors import (
     FittedMean,
     MeanPredictor,
+    NetworkPredictor,
     ObservedMeanPredictor,
     RidgePredictor,
 )
 from stlearnkit.sections import Section
+from stlearnkit.training import FitConfig
 
 FOLD = Fold("C4", train=("C2", "C3"), test=("C4",))
 evaluate = partial(benchmark.evaluate, load=blocks.load, n_genes=5)
@@ -368,6 +373,27 @@ def test_the_audit_changes_maps_profile_and_library_sizes():
     assert top_genes([true], 3).genes != top_genes([false], 3).genes
     assert np.corrcoef(*profiles)[0, 1] < 0.9
     false.validate()
+
+
+def test_a_network_is_a_competitor_like_any_other(tmp_path):
+    def load(name):
+        return blocks.section(name, blocks.PATIENTS[name], image=True)
+
+    def batch(section, genes):
+        pictures = extract(section.slide, section.coords_px, 200.0, output_px=32)
+        return SectionBatch.of_section(section, genes, patches=pictures)
+
+    small = STNetConfig(backbone="test_efficientnet", pretrained=False)
+    network = NetworkPredictor(
+        partial(STNet, config=small),
+        batch,
+        FitConfig(max_epochs=1),
+        trainer={"accelerator": "cpu"},
+    )
+    request = {"load": load, "n_genes": 5}
+    table = benchmark.evaluate([FOLD], [network], folder=tmp_path, **request)
+    assert table["pcc"].abs().max() > 0  # it has left the mean profile
+    benchmark.audit(lambda load: network, FOLD, **request)
 
 
 # Interruption and resumption

@@ -1,6 +1,7 @@
 """Predictors: by hand, against the models they wrap, and what they have seen."""
 
 import pickle
+from dataclasses import replace
 from functools import partial
 
 import blocks
@@ -8,18 +9,25 @@ import numpy as np
 import pytest
 import torch
 
+from stlearnkit import training
+from stlearnkit._scoring import withhold
+from stlearnkit.batches import SectionBatch
 from stlearnkit.encoders import Encoder
 from stlearnkit.expression import Panel, log_normalised
+from stlearnkit.folds import Fold
 from stlearnkit.models.baselines import RidgeRegression, neighbourhood_features
+from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.patches import Scale, extract
 from stlearnkit.predictors import (
     FittedPredictor,
     MeanPredictor,
+    NetworkPredictor,
     ObservedMeanPredictor,
     Predictor,
     RidgePredictor,
     Task,
 )
+from stlearnkit.training import FitConfig
 
 PANEL = Panel(("GENE3", "GENE1"), chosen_on=("C2", "C3"))
 
@@ -28,6 +36,12 @@ def mean_colour():
     """Return an encoder of three features: mean red, green and blue."""
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     return Encoder("colour", network, 4, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+def small_batch(section, genes):
+    """Return the batch of a section whose patches are small."""
+    pictures = extract(section.slide, section.coords_px, 200.0, output_px=32)
+    return SectionBatch.of_section(section, genes, patches=pictures)
 
 
 RIDGE = RidgePredictor(mean_colour, (Scale("spot", 200.0),), model=RidgeRegression())
@@ -115,3 +129,110 @@ def test_a_patient_that_was_not_observed_has_no_profile(task):
     fitted = ObservedMeanPredictor().fit(task, seed=0)
     with pytest.raises(ValueError, match=r"no section of patient 'C' was observed, on"):
         fitted.predict(task.train[0])
+
+
+# Networks
+
+TINY = partial(
+    STNet, config=STNetConfig(backbone="test_efficientnet", pretrained=False)
+)
+QUICK = FitConfig(max_epochs=2, learning_rate=1e-3)
+NETWORK = NetworkPredictor(
+    TINY, small_batch, QUICK, trainer={"accelerator": "cpu"}, name="tiny ST-Net"
+)
+INNER = (Fold("C2", ("C3",), ("C2",)), Fold("C3", ("C2",), ("C3",)))
+
+
+@pytest.fixture
+def network_task(task):
+    """The task with two inner folds."""
+    return replace(task, inner=INNER)
+
+
+def test_a_network_validates_on_an_inner_fold_that_the_seed_chooses(network_task):
+    runs = [NETWORK.fit(network_task, seed=seed).fitted.run for seed in (0, 1)]
+    assert [run.trained_on for run in runs] == [("C3",), ("C2",)]
+    assert [run.validated_on for run in runs] == [("C2",), ("C3",)]
+    assert [run.fit_config["seed"] for run in runs] == [0, 1]
+
+
+def test_a_network_has_seen_what_its_run_recorded(network_task):
+    fitted = NETWORK.fit(network_task, seed=0)
+    assert isinstance(fitted, FittedPredictor)
+    assert fitted.seen == ("C3", "C2")
+
+
+def test_a_network_starts_at_the_mean_of_its_own_training_sections(network_task):
+    profiles = []
+
+    def recipe(profile):
+        profiles.append(profile)
+        return TINY(profile)
+
+    replace(NETWORK, model=recipe).fit(network_task, seed=0)
+    expected = log_normalised(network_task.train[1], PANEL.genes).mean(axis=0)
+    np.testing.assert_allclose(profiles, [expected])
+
+
+def test_a_network_is_what_training_gives_and_needs_no_counts(network_task):
+    batches = {
+        section.name: SectionBatch.of_section(
+            section,
+            PANEL.genes,
+            patches=extract(section.slide, section.coords_px, 200.0, output_px=32),
+            targets=log_normalised(section, PANEL.genes),
+        )
+        for section in network_task.train
+    }
+    torch.manual_seed(3)
+    model = TINY(log_normalised(network_task.train[0], PANEL.genes).mean(axis=0))
+    by_hand = training.fit(
+        model,
+        [batches["C2"]],
+        [batches["C3"]],
+        config=replace(QUICK, seed=3),
+        progress=False,
+        accelerator="cpu",
+    )
+    fitted = NETWORK.fit(network_task, seed=3)
+    (test,) = network_task.observed
+    expected = by_hand.predict(small_batch(test, PANEL.genes))
+    np.testing.assert_array_equal(fitted.predict(withhold(test)), expected)
+
+
+def test_the_same_seed_gives_the_same_network_whatever_chance_came_before(network_task):
+    (test,) = network_task.observed
+    first = NETWORK.fit(network_task, seed=0).predict(test)
+    torch.manual_seed(99)
+    np.random.default_rng().normal()
+    np.testing.assert_array_equal(
+        NETWORK.fit(network_task, seed=0).predict(test), first
+    )
+
+
+def test_runs_are_kept_apart_and_taken_up_again(network_task, tmp_path):
+    kept = replace(NETWORK, folder=tmp_path / "runs")
+    for seed in (0, 1, 0):
+        kept.fit(network_task, seed=seed)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert repr(kept) == repr(NETWORK)  # where it is kept does not decide what it is
+
+
+def test_without_an_inner_fold_no_epoch_can_be_chosen(task):
+    with pytest.raises(
+        ValueError, match=r"'tiny ST-Net' has 2 .* no inner fold to cho"
+    ):
+        NETWORK.fit(task, seed=0)
+
+
+def test_the_batch_without_a_recipe_has_patches_of_112_um(task):
+    (section,) = task.observed
+    batch = NetworkPredictor(TINY).batch(section, PANEL.genes)
+    expected = extract(section.slide, section.coords_px, 112.0, output_px=224)
+    np.testing.assert_array_equal(batch.patches.permute(0, 2, 3, 1).numpy(), expected)
+    assert batch.targets is None
+
+
+def test_sections_without_a_slide_have_no_patches():
+    with pytest.raises(ValueError, match="section 'C2' has no slide to cut patches"):
+        NetworkPredictor(TINY).batch(blocks.section("C2", "C"), PANEL.genes)

@@ -193,6 +193,10 @@ def test_printed_names_the_rival_and_a_single_unit():
     assert " ".join(words[4:]) == "0.11 and 0.11 (range) 1 section 1 of 1"
 
 
+def test_printed_has_no_negative_zero():
+    assert "-0.00" not in reports.printed(reports.overview(contest(ridge=[-1e-9] * 3)))
+
+
 # Errors
 
 

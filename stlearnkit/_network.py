@@ -1,0 +1,170 @@
+"""Any network of the library as a competitor in a benchmark."""
+
+__all__ = ["NetworkPredictor", "patch_batch"]
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from stlearnkit._task import Task, mean_profile
+from stlearnkit.expression import log_normalised
+from stlearnkit.patches import extract
+from stlearnkit.sections import Section
+
+if TYPE_CHECKING:  # torch and Lightning are slow to import
+    from stlearnkit.batches import SectionBatch, SpotPredictor
+    from stlearnkit.training import FitConfig, Fitted
+
+
+def patch_batch(section: Section, genes: Sequence[str]) -> "SectionBatch":
+    """Return the batch of a section whose spots are patches of 112 µm at 224 px.
+
+    Parameters
+    ----------
+    section
+        A section with a slide.
+    genes
+        The panel.
+
+    Raises
+    ------
+    ValueError
+        If the section has no slide.
+    """
+    from stlearnkit.batches import SectionBatch
+
+    if section.slide is None:
+        raise ValueError(
+            f"section {section.name!r} has no slide to cut patches from. Load it with "
+            "its image."
+        )
+    pictures = extract(section.slide, section.coords_px, 112.0)
+    return SectionBatch.of_section(section, genes, patches=pictures)
+
+
+@dataclass(frozen=True)
+class NetworkPredictor:
+    """Train a network on the training sections and keep its best epoch.
+
+    The epoch is chosen on sections that the task's inner folds set aside, never on the
+    test: of a new patient if the claim is about patients. With another seed it is
+    another inner fold, so that chance in the choice is among the chance measured.
+
+    Parameters
+    ----------
+    model
+        From the mean profile of the training spots to the model, such as a class
+        `models.cnn.STNet`, or a `functools.partial` of it with a configuration.
+    batch
+        From a section and the genes to a batch *without* targets, such as a function
+        that cuts patches; see `batches.SectionBatch.of_section`. It is used for
+        training and test alike. Without it, patches of 112 µm at 224 px.
+    config
+        How to train; its seed is replaced by that of the benchmark.
+    folder
+        Where runs are kept, each under its own name, so that training that was
+        interrupted goes on. Without it nothing is kept.
+    trainer
+        For `training.fit`: `accelerator`, `devices` and the like.
+    name
+        As tables print it.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from stlearnkit.models.cnn import STNet, STNetConfig
+    >>> small = STNetConfig(backbone="test_efficientnet", pretrained=False)
+    >>> NetworkPredictor(partial(STNet, config=small), name="a tiny ST-Net").name
+    'a tiny ST-Net'
+    """
+
+    model: "Callable[[Float[np.ndarray, ' genes']], SpotPredictor]"
+    batch: "Callable[[Section, Sequence[str]], SectionBatch]" = patch_batch
+    config: "FitConfig | None" = None
+    folder: Path | None = field(default=None, repr=False)
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "network"
+
+    def fit(self, task: Task, seed: int) -> "FittedNetwork":
+        """Train on one inner fold of the task.
+
+        Parameters
+        ----------
+        task
+            Its training sections and inner folds are used.
+        seed
+            Of the weights, of training, and of which inner fold it is.
+
+        Raises
+        ------
+        ValueError
+            If the task has no inner fold, or none with training sections.
+        """
+        import torch
+
+        from stlearnkit.training import FitConfig, fit
+
+        usable = [inner for inner in task.inner if inner.train]
+        if not usable:
+            raise ValueError(
+                f"the task of {self.name!r} has {len(task.train)} training section(s) "
+                "and no inner fold to choose the epoch on. Use folds with at least two "
+                "training sections."
+            )
+        inner = usable[seed % len(usable)]
+        sections = {section.name: section for section in task.train}
+        train, validation = (
+            [self._with_targets(sections[name], task.panel.genes) for name in names]
+            for names in (inner.train, inner.test)
+        )
+        with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+            torch.default_generator.manual_seed(seed)
+            model = self.model(
+                mean_profile([sections[name] for name in inner.train], task.panel)
+            )
+        fitted = fit(
+            model,
+            train,
+            validation,
+            folder=self._run_folder(inner.train, inner.test, task.panel.genes, seed),
+            config=replace(self.config or FitConfig(), seed=seed),
+            progress=False,
+            **self.trainer,
+        )
+        return FittedNetwork(fitted, self)
+
+    def _with_targets(self, section: Section, genes: tuple[str, ...]) -> "SectionBatch":
+        """Return the batch of a training section, with its measured expression."""
+        import torch
+
+        measured = torch.from_numpy(log_normalised(section, genes)).float()
+        return replace(self.batch(section, genes), targets=measured)
+
+    def _run_folder(self, *asked: Any) -> Path | None:
+        """Return the folder of one run, or None if nothing is to be kept."""
+        if self.folder is None:
+            return None
+        digest = hashlib.blake2b(repr(asked).encode(), digest_size=8).hexdigest()
+        return self.folder / digest
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNetwork:
+    """The network that `NetworkPredictor` trained."""
+
+    fitted: "Fitted"
+    predictor: NetworkPredictor
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Sections trained on and validated on, as the run itself recorded them."""
+        return self.fitted.run.seen
+
+    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
+        """Make the batch of a section and predict it."""
+        return self.fitted.predict(self.predictor.batch(section, self.fitted.run.genes))
