@@ -10,7 +10,7 @@ import toys
 from matplotlib.collections import EllipseCollection
 from matplotlib.text import Text
 
-from stlearnkit import plots
+from stlearnkit import plots, reports
 
 
 @pytest.fixture
@@ -103,3 +103,59 @@ def test_names_of_equal_genes_do_not_overlap(ax, level):
 def test_a_section_without_slide_has_no_image(ax):
     with pytest.raises(ValueError, match="section 'toy' has no slide to draw"):
         plots.section_image(toys.section(image=False), ax)
+
+
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [0, 1, 2, 3],
+        "train_loss": [np.nan, 0.9, 0.5, 0.3],
+        "val_mse": [1.0, 0.8, 0.7, 0.75],
+    }
+)
+
+
+def test_learning_curves_mark_the_epoch_kept_and_the_start(ax):
+    plots.learning_curves(HISTORY, ax)
+    training, validation, start, kept = ax.lines
+    np.testing.assert_allclose(training.get_ydata()[1:], [0.9, 0.5, 0.3])
+    np.testing.assert_allclose(validation.get_ydata(), HISTORY["val_mse"])
+    assert start.get_ydata()[0] == 1.0
+    assert (kept.get_xdata()[0], kept.get_ydata()[0]) == (2, 0.7)
+
+
+def test_history_must_have_its_columns(ax):
+    with pytest.raises(ValueError, match=r"history lacks the columns \['val_mse'\]"):
+        plots.learning_curves(HISTORY.drop(columns="val_mse"), ax)
+
+
+def results(claims=("section", "section")):
+    table = pd.DataFrame(
+        {
+            "claim": list(claims) * 2,
+            "predictor": ["ridge", "ridge", "mean", "mean"],
+            "patient": "C",
+            "section": ["C2", "C3"] * 2,
+            "gene": "X",
+            "pcc": [0.1, 0.3, 0.0, 0.05],
+        }
+    )
+    return reports.per_unit(table), reports.overview(table)
+
+
+def test_fold_scores_draw_every_unit_and_the_mean(ax):
+    plots.fold_scores(*results(), ax)
+    c2, c3, means = (
+        points.get_offsets() for points in ax.collections[:2] + [ax.collections[3]]
+    )
+    np.testing.assert_allclose(c2[:, 0], [0.1, 0.0])
+    np.testing.assert_allclose(c3[:, 0], [0.3, 0.05])
+    np.testing.assert_allclose(means[:, 0], [0.2, 0.025])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["ridge", "mean"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row stands on top"
+
+
+def test_fold_scores_of_two_claims_are_refused(ax):
+    with pytest.raises(
+        ValueError, match=r"claims \['section', 'patient'\], expected on"
+    ):
+        plots.fold_scores(*results(claims=("section", "patient")), ax)

@@ -1,20 +1,8 @@
-"""Pictures of sections, maps and scores, all axes in micrometres.
+"""Maps: sections and what was measured or predicted on them."""
 
-Each function draws into one `Axes` that it is given and returns it, or lays out a
-figure of several and returns that. Maps that are compared share one colour scale.
+__all__ = ["compare_maps", "label_map", "section_image", "spot_map"]
 
-Taught in the chapter "What a section is".
-"""
-
-__all__ = [
-    "ceiling_scatter",
-    "compare_maps",
-    "label_map",
-    "section_image",
-    "spot_map",
-]
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -206,69 +194,6 @@ def compare_maps(
         label=f"{gene}, ln(1 + counts per 10⁴)",
     )
     return figure
-
-
-def ceiling_scatter(
-    scores: Float[np.ndarray, " genes"],
-    ceilings: Float[np.ndarray, " genes"],
-    ax: Axes,
-    *,
-    genes: Sequence[str] = (),
-    n_named: int = 6,
-) -> Axes:
-    """Draw each gene's correlation against the best that its noise allows.
-
-    Parameters
-    ----------
-    scores
-        Per-gene correlation of a prediction.
-    ceilings
-        Per-gene noise ceiling.
-    ax
-        Where to draw.
-    genes
-        Names of the genes; the `n_named` best predicted are listed at the right.
-    n_named
-        How many to name.
-    """
-    ax.scatter(ceilings, scores, s=14, alpha=0.7, lw=0)
-    ax.plot([0, 1], [0, 1], color="0.4", lw=1, ls="--", label="noise ceiling")
-    ax.axhline(0, color="tab:orange", lw=1, label="constant profile")
-    ax.set(
-        xlim=(0, 1),
-        ylim=(min(-0.3, float(np.nanmin(scores))), 1),
-        xlabel="noise ceiling of the gene",
-        ylabel="PCC of the prediction",
-    )
-    ax.set_aspect("equal")
-    ax.legend(frameon=False, loc="upper left")
-    if len(genes):
-        best = np.argsort(-np.nan_to_num(scores, nan=-1.0))[:n_named]
-        _name_beside(ax, ceilings[best], scores[best], [genes[i] for i in best])
-    return ax
-
-
-def _name_beside(
-    ax: Axes,
-    x: Float[np.ndarray, " points"],
-    y: Float[np.ndarray, " points"],
-    names: Sequence[str],
-) -> None:
-    """List names right of the axes, in falling order of y, each led to its point."""
-    low, high = ax.get_ylim()
-    step = 0.055 * (high - low)
-    top = min(high, float(np.mean(y)) + step * (len(names) - 1) / 2)
-    for rank, name in enumerate(names):
-        ax.annotate(
-            name,
-            (x[rank], y[rank]),
-            xytext=(1.04, top - step * rank),
-            textcoords=ax.get_yaxis_transform(),
-            fontsize=8,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "0.6", "shrinkB": 3},
-        )
 
 
 def _circles(section: Section, ax: Axes) -> EllipseCollection:
