@@ -7,6 +7,7 @@ scores last; both carry checksums.
 
 __all__ = ["Results"]
 
+import io
 import json
 import logging
 from collections.abc import Mapping
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
 import pandas as pd
+
+from stlearnkit._store import replace_file
 
 _log = logging.getLogger("stlearnkit")
 
@@ -39,6 +41,8 @@ class Results:
         ------
         ValueError
             If something differs.
+        OSError
+            If the folder cannot be written.
         """
         file = self.folder / "settings.json"
         wanted = json.loads(json.dumps({"format": _FORMAT, **settings}))
@@ -51,10 +55,7 @@ class Results:
             for name in sorted(set(before) & set(value)):
                 self._require_same(f"{key} {name!r}", before[name], value[name])
             wanted[key] = {**before, **value}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = _unfinished(file)
-        unfinished.write_text(json.dumps(wanted, indent=1, ensure_ascii=False))
-        unfinished.replace(file)
+        _write(file, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
 
     def _require_same(self, what: str, before: Any, now: Any) -> None:
         """Refuse a setting that differs from the one stored.
@@ -74,9 +75,15 @@ class Results:
     def write(
         self, key: tuple[str, str, int], scores: pd.DataFrame, predicted: pd.DataFrame
     ) -> None:
-        """Store the result of one fold, predictor and seed."""
-        _write(self._file(key, "predictions"), predicted)
-        _write(self._file(key, "scores"), scores)
+        """Store the result of one fold, predictor and seed.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written.
+        """
+        _write(self._file(key, "predictions"), _parquet(predicted))
+        _write(self._file(key, "scores"), _parquet(scores))
 
     def scores(self, key: tuple[str, str, int]) -> pd.DataFrame | None:
         """Return the stored scores, or None if a file is missing or damaged."""
@@ -108,21 +115,31 @@ class Results:
         return table.to_pandas()
 
 
-def _write(file: Path, table: pd.DataFrame) -> None:
-    """Store a table; the final name never holds half a file."""
+def _parquet(table: pd.DataFrame) -> bytes:
+    """Return a table as a Parquet file with checksums."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _unfinished(file)
-    stored = pa.Table.from_pandas(table)
-    parquet.write_table(stored, unfinished, write_page_checksum=True)
-    unfinished.replace(file)
+    buffer = io.BytesIO()
+    parquet.write_table(pa.Table.from_pandas(table), buffer, write_page_checksum=True)
+    return buffer.getvalue()
 
 
-def _unfinished(file: Path) -> Path:
-    """Return a name beside the file that no other process uses."""
-    return file.with_name(f"{file.name}.{uuid4().hex}.tmp")
+def _write(file: Path, content: bytes) -> None:
+    """Store a file; the final name never holds half of it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    try:
+        replace_file(file, content)
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {file.parent}: {error}. Give a folder that can be "
+            "written and has room; results that are there already are kept."
+        ) from error
 
 
 def _quote(name: str) -> str:

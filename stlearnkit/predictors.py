@@ -19,7 +19,7 @@ __all__ = [
     "Task",
 ]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,7 +179,8 @@ class RidgePredictor:
     """Predict by ridge regression on frozen features of several scales.
 
     The linear baseline: features of square patches, beside them their means over discs,
-    and one penalty, which `RidgeRegression` chooses by leaving out training sections.
+    and one penalty, which `RidgeRegression` chooses by leaving out one training section
+    at a time; or one patient, if the inner folds of the task are about patients.
 
     Parameters
     ----------
@@ -228,12 +229,23 @@ class RidgePredictor:
         """
         require_training(task, self.name, 2)
         encoder = self.encoder()
+        groups = _groups(task)
         model = self.model.fit(
-            [self.blocks(section, encoder) for section in task.train],
-            [log_normalised(section, task.panel.genes) for section in task.train],
+            [self._joined_blocks(group, encoder) for group in groups],
+            [
+                np.concatenate([log_normalised(s, task.panel.genes) for s in group])
+                for group in groups
+            ],
         )
         seen = tuple(section.name for section in task.train)
         return FittedRidgePredictor(seen, model, self, encoder)
+
+    def _joined_blocks(
+        self, group: Sequence[Section], encoder: Encoder
+    ) -> list[Float[np.ndarray, "spots _"]]:
+        """Return the blocks of several sections as if they were one."""
+        of_sections = [self.blocks(section, encoder) for section in group]
+        return [np.concatenate(block) for block in zip(*of_sections, strict=True)]
 
     def blocks(
         self, section: Section, encoder: Encoder
@@ -265,3 +277,17 @@ class FittedRidgePredictor:
     def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
         """Encode a section and return its expression."""
         return self.model.predict(self.predictor.blocks(section, self.encoder))
+
+
+def _groups(task: Task) -> list[list[Section]]:
+    """Return the training sections in groups, to be left out one by one.
+
+    Sections of a patient go together where the claim is about patients: a penalty that
+    was chosen with the patient's other sections at hand would be too small.
+    """
+    by_patient = any(inner.claim == "patient" for inner in task.inner)
+    groups: dict[str, list[Section]] = {}
+    for section in task.train:
+        key = section.patient if by_patient else section.name
+        groups.setdefault(key, []).append(section)
+    return list(groups.values())

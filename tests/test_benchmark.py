@@ -470,6 +470,14 @@ def test_no_unfinished_file_is_left_or_read(tmp_path):
     ]
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(
+        OSError, match=r"cannot write to .*file.*Give a folder that can"
+    ):
+        evaluate([FOLD], [MeanPredictor()], folder=tmp_path / "file" / "results")
+
+
 def test_any_name_is_a_file_name(tmp_path):
     odd = dataclasses.replace(FOLD, name="../C4: all?")
     predictor = MeanPredictor(name="mean / profile.v1 (µ)")

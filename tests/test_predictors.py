@@ -14,7 +14,7 @@ from stlearnkit._scoring import withhold
 from stlearnkit.batches import SectionBatch
 from stlearnkit.encoders import Encoder
 from stlearnkit.expression import Panel, log_normalised
-from stlearnkit.folds import Fold
+from stlearnkit.folds import Fold, inner_folds
 from stlearnkit.models.baselines import RidgeRegression, neighbourhood_features
 from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.patches import Scale, extract
@@ -98,6 +98,21 @@ def test_ridge_predictor_is_the_ridge_on_features_and_their_disc_means(task):
     np.testing.assert_allclose(fitted.predict(test), expected, atol=1e-5)
     assert fitted.seen == ("C2", "C3")
     assert expected[:, 1].std() > 0.1  # brightness does tell where the gene is high
+
+
+def test_ridge_leaves_out_patients_where_the_claim_is_about_them(task):
+    """Three sections of C and B: two left out in turn, or three."""
+    patients = {"C2": "C", "C3": "C", "B4": "B"}
+    train = (*task.train, *task.observed)
+    names = tuple(section.name for section in train)
+    rows = {}
+    for claim in ("section", "patient"):
+        outer = Fold("X", names, ("X1",), claim=claim)
+        inner = inner_folds(outer, {**patients, "X1": "X"})
+        fitted = RIDGE.fit(Task(train, (), PANEL, inner), seed=0)
+        rows[claim] = len(fitted.model.held_out_mse)
+        assert fitted.seen == names
+    assert rows == {"section": 3, "patient": 2}
 
 
 def test_without_discs_spots_are_on_their_own(task):
