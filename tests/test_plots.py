@@ -145,7 +145,7 @@ def results(claims=("section", "section")):
 def test_fold_scores_draw_every_unit_and_the_mean(ax):
     plots.fold_scores(*results(), ax)
     c2, c3, means = (
-        points.get_offsets() for points in ax.collections[:2] + [ax.collections[3]]
+        points.get_offsets() for points in (*ax.collections[:2], ax.collections[3])
     )
     np.testing.assert_allclose(c2[:, 0], [0.1, 0.0])
     np.testing.assert_allclose(c3[:, 0], [0.3, 0.05])

@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 _COLOURS = sns.color_palette("colorblind")
 
@@ -113,7 +114,7 @@ def learning_curves(history: pd.DataFrame, ax: Axes) -> Axes:
         va="top",
     )
     ax.set(xlabel="epoch", ylabel="mean squared error")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax
 
@@ -150,11 +151,9 @@ def fold_scores(
         )
     of_claim = summary.loc[claims[0]]
     rows = {name: row for row, name in enumerate(of_claim.index)}
-    for colour, (unit, some) in zip(
-        _colours(units["name"].nunique()),
-        units.groupby("name", sort=False),
-        strict=True,
-    ):
+    of_units = units.groupby("name", sort=False)
+    colours = _colours(of_units.ngroups)
+    for colour, (unit, some) in zip(colours, of_units, strict=True):
         heights = [rows[name] + 0.18 for name in some["predictor"]]
         ax.scatter(some["value"], heights, s=18, color=colour, label=str(unit))
     height = list(rows.values())
