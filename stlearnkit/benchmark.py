@@ -96,6 +96,15 @@ def evaluate(
         If there are no folds, predictors or seeds; names are not unique; a section
         cannot be loaded; sections share too few genes; a prediction has the wrong shape
         or is not finite; or the folder holds results of other settings or data.
+    OSError
+        If the folder cannot be written.
+
+    Notes
+    -----
+    An error ends a run in this process at once, and a run on a cluster when the other
+    jobs are done; a note names fold, predictor and seed. In a fold without training
+    sections the mean profile and the direction in which genes go with the library size
+    are those of the observed sections.
 
     Examples
     --------
@@ -198,7 +207,8 @@ def audit(
     LeakError
         If predictions change with the test's counts.
     ValueError
-        If two fits on the same data differ, so that nothing can be said.
+        If `build` is a predictor, not a function that returns one; or two fits on the
+        same data differ, so that nothing can be said.
 
     Examples
     --------
@@ -208,11 +218,11 @@ def audit(
     >>> fold = Fold("S2", train=("S1",), test=("S2",))
     >>> audit(lambda load: predictors.MeanPredictor(), fold, load=load, n_genes=5)
     """
-
-    def altered(name: str) -> Section:
-        """Load a section; if it is tested, with other counts."""
-        section = load(name)
-        return scramble(section, seed=seed) if name in fold.test else section
+    if not callable(build):
+        raise ValueError(
+            f"build is {build!r}, expected a function from a source of sections to a "
+            "predictor: audit(lambda load: predictor, fold, load=load)."
+        )
 
     def predict(source: Load) -> Float[np.ndarray, "spots genes"]:
         """Fit on the fold and return the predictions of all its test sections."""
@@ -223,7 +233,7 @@ def audit(
             [fitted.predict(withhold(sections[name])) for name in fold.test]
         )
 
-    true, false = predict(load), predict(altered)
+    true, false = predict(load), predict(_with_false_counts(load, fold, seed))
     if np.allclose(true, false, rtol=1e-5, atol=1e-7, equal_nan=True):
         return
     again = predict(load)
@@ -239,6 +249,16 @@ def audit(
         f"({', '.join(fold.test)}) change. Something in the predictor reads them: a "
         "panel, a scaler, or a checkpoint chosen on the test."
     )
+
+
+def _with_false_counts(load: Load, fold: Fold, seed: int) -> Load:
+    """Return a source whose test sections have other counts than those of `load`."""
+
+    def altered(name: str) -> Section:
+        section = load(name)
+        return scramble(section, seed=seed) if name in fold.test else section
+
+    return altered
 
 
 def _check_request(

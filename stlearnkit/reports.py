@@ -5,7 +5,8 @@ The table has one row for each fold, test section, predictor, seed and gene, as
 over genes, then over sections. What is left, one value for each *unit*, is what
 intervals and comparisons are about. The unit is the patient where the claim is about
 new patients, else the section: spots, genes and seeds are no units, as they say nothing
-about the next tumour.
+about the next tumour. An interval over sections is about further sections of the *same*
+patients, whose scores are alike; it says nothing about others.
 
 Taught in the chapter "Judging a map".
 """

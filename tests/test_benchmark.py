@@ -358,6 +358,14 @@ def test_chance_without_a_seed_cannot_be_audited():
         benchmark.audit(lambda load: noise, FOLD, load=blocks.load, n_genes=5)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_an_audit_asks_for_a_function_that_builds():
+    with pytest.raises(
+        ValueError, match=r"build is MeanPredictor\(.* expected a funct"
+    ):
+        benchmark.audit(MeanPredictor(), FOLD, load=blocks.load, n_genes=5)
+
+
 def test_the_audit_changes_maps_profile_and_library_sizes():
     source = {}
 
