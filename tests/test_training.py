@@ -481,3 +481,35 @@ def test_run_that_stopped_before_its_first_epoch(finished, tmp_path):
 def test_settings_that_cannot_be_meant(setting, message):
     with pytest.raises(ValueError, match=message):
         FitConfig(**setting)
+
+
+# The script of the page "Training on several devices and machines"
+
+
+@pytest.mark.real_data
+def test_documented_script_runs_on_two_processes(tmp_path):
+    launcher = (
+        sys.executable,
+        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+        str(HERE.parent / "book" / "scripts" / "train_stnet.py"),
+    )
+    small = "--side-px 32 --epochs 1 --n-genes 20 --backbone test_efficientnet"
+    sections = "--no-pretraining --train C3 --validate C4"
+    done = subprocess.run(
+        [*launcher, "--folder", str(tmp_path), *small.split(), *sections.split()],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "weights in" in done.stdout
+    fitted = load(tmp_path, STNet)
+    assert (fitted.run.trained_on, fitted.run.validated_on) == (("C3",), ("C4",))
+    assert len(fitted.run.genes) == 20
+
+
+def test_documented_job_is_a_shell_script():
+    job = HERE.parent / "book" / "scripts" / "train_stnet.sbatch"
+    subprocess.run(["bash", "-n", str(job)], check=True)
+    assert job.read_text().count("#SBATCH") == 7
