@@ -416,3 +416,15 @@ def test_a_killed_write_leaves_nothing_under_a_final_name(tmp_path):
     os.utime(leftover, (two_hours_ago, two_hours_ago))
     write(folder / "next.npy", rows)
     assert not list(folder.glob("*.tmp"))
+
+
+def test_a_folder_that_moved_is_found_among_the_weights(tmp_path, monkeypatch):
+    save_folder(tmp_path / "here" / "net")
+    monkeypatch.setenv("STLEARNKIT_WEIGHTS", str(tmp_path / "here"))
+    moved = _weights.load_network(f"local-dir:{tmp_path / 'gone' / 'net'}")
+    there = _weights.load_network(f"local-dir:{tmp_path / 'here' / 'net'}")
+    assert torch.equal(moved.conv_stem.weight, there.conv_stem.weight)
+
+
+def test_an_architecture_alone_needs_no_weights(offline):
+    assert _weights.load_network(TINY, pretrained=False).num_features > 0
