@@ -43,8 +43,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from stlearnkit import (
-        benchmark,
         batches,
+        benchmark,
         conventions,
         datasets,
         downloads,

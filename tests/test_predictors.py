@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from stlearnkit import training
-from stlearnkit._scoring import withhold
 from stlearnkit.batches import SectionBatch
+from stlearnkit.benchmark._scoring import withhold
 from stlearnkit.encoders import Encoder
 from stlearnkit.expression import Panel, log_normalised
 from stlearnkit.folds import Fold, inner_folds
@@ -19,6 +19,7 @@ from stlearnkit.models.baselines import RidgeRegression, neighbourhood_features
 from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.patches import Scale, extract
 from stlearnkit.predictors import (
+    BestOf,
     FittedPredictor,
     MeanPredictor,
     NetworkPredictor,
@@ -240,14 +241,32 @@ def test_without_an_inner_fold_no_epoch_can_be_chosen(task):
         NETWORK.fit(task, seed=0)
 
 
-def test_the_batch_without_a_recipe_has_patches_of_112_um(task):
-    (section,) = task.observed
-    batch = NetworkPredictor(TINY).batch(section, PANEL.genes)
-    expected = extract(section.slide, section.coords_px, 112.0, output_px=224)
-    np.testing.assert_array_equal(batch.patches.permute(0, 2, 3, 1).numpy(), expected)
-    assert batch.targets is None
+def test_the_best_has_the_least_validation_error(network_task):
+    lazy = replace(NETWORK, name="lazy", config=replace(QUICK, learning_rate=1e-9))
+    best = BestOf((lazy, NETWORK), name="best").fit(network_task, seed=0)
+    assert best.predictor is NETWORK
+    of_both = [some.fit(network_task, seed=0) for some in (lazy, NETWORK)]
+    assert best.validation_error == min(some.validation_error for some in of_both)
+    assert best.validation_error == best.fitted.history["val_mse"].min()
 
 
-def test_sections_without_a_slide_have_no_patches():
-    with pytest.raises(ValueError, match="section 'C2' has no slide to cut patches"):
-        NetworkPredictor(TINY).batch(blocks.section("C2", "C"), PANEL.genes)
+def test_ridges_can_be_chosen_among_too(task):
+    near, wide = (
+        replace(RIDGE, scales=(Scale("some", side_um),)) for side_um in (60.0, 200.0)
+    )
+    best = BestOf((near, wide)).fit(task, seed=0)
+    errors = [some.fit(task, seed=0).validation_error for some in (near, wide)]
+    assert best.predictor == (near, wide)[np.argmin(errors)]
+    assert best.model.held_out_mse.mean(axis=0).min() == min(errors)
+
+
+def test_what_has_no_validation_error_cannot_be_chosen(task):
+    with pytest.raises(
+        TypeError, match="candidate 'mean profile' has no validation_er"
+    ):
+        BestOf((MeanPredictor(),)).fit(task, seed=0)
+
+
+def test_there_must_be_something_to_choose():
+    with pytest.raises(ValueError, match="candidates is empty: give at least one"):
+        BestOf(())

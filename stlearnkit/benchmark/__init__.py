@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from stlearnkit._jobs import (
+from stlearnkit.benchmark._jobs import (
     Job,
     Load,
     Setting,
@@ -30,8 +30,8 @@ from stlearnkit._jobs import (
     make_task,
     on_cluster,
 )
-from stlearnkit._results import Results
-from stlearnkit._scoring import scramble, withhold
+from stlearnkit.benchmark._results import Results
+from stlearnkit.benchmark._scoring import scramble, withhold
 from stlearnkit.folds import Fold, LeakError
 from stlearnkit.predictors import Predictor
 from stlearnkit.sections import Section

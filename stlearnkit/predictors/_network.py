@@ -1,6 +1,6 @@
 """Any network of the library as a competitor in a benchmark."""
 
-__all__ = ["NetworkPredictor", "patch_batch"]
+__all__ = ["NetworkPredictor"]
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,40 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from stlearnkit._task import Task, mean_profile
 from stlearnkit.expression import log_normalised
-from stlearnkit.patches import extract
+from stlearnkit.predictors._task import Task, mean_profile
 from stlearnkit.sections import Section
 
 if TYPE_CHECKING:  # torch and Lightning are slow to import
     from stlearnkit.batches import SectionBatch, SpotPredictor
     from stlearnkit.training import FitConfig, Fitted
-
-
-def patch_batch(section: Section, genes: Sequence[str]) -> "SectionBatch":
-    """Return the batch of a section whose spots are patches of 112 µm at 224 px.
-
-    Parameters
-    ----------
-    section
-        A section with a slide.
-    genes
-        The panel.
-
-    Raises
-    ------
-    ValueError
-        If the section has no slide.
-    """
-    from stlearnkit.batches import SectionBatch
-
-    if section.slide is None:
-        raise ValueError(
-            f"section {section.name!r} has no slide to cut patches from. Load it with "
-            "its image."
-        )
-    pictures = extract(section.slide, section.coords_px, 112.0)
-    return SectionBatch.of_section(section, genes, patches=pictures)
 
 
 @dataclass(frozen=True)
@@ -61,9 +34,8 @@ class NetworkPredictor:
         From the mean profile of the training spots to the model, such as a class
         `models.cnn.STNet`, or a `functools.partial` of it with a configuration.
     batch
-        From a section and the genes to a batch *without* targets, such as a function
-        that cuts patches; see `batches.SectionBatch.of_section`. It is used for
-        training and test alike. Without it, patches of 112 µm at 224 px.
+        From a section and the genes to a batch *without* targets, such as
+        `batches.PatchRecipe`. It is used for training and test alike.
     config
         How to train; its seed is replaced by that of the benchmark.
     folder
@@ -78,13 +50,15 @@ class NetworkPredictor:
     --------
     >>> from functools import partial
     >>> from stlearnkit.models.cnn import STNet, STNetConfig
+    >>> from stlearnkit.batches import PatchRecipe
     >>> small = STNetConfig(backbone="test_efficientnet", pretrained=False)
-    >>> NetworkPredictor(partial(STNet, config=small), name="a tiny ST-Net").name
+    >>> model, pictures = partial(STNet, config=small), PatchRecipe(112.0, 32)
+    >>> NetworkPredictor(model, pictures, name="a tiny ST-Net").name
     'a tiny ST-Net'
     """
 
     model: "Callable[[Float[np.ndarray, ' genes']], SpotPredictor]"
-    batch: "Callable[[Section, Sequence[str]], SectionBatch]" = patch_batch
+    batch: "Callable[[Section, Sequence[str]], SectionBatch]"
     config: "FitConfig | None" = None
     folder: Path | None = field(default=None, repr=False)
     trainer: Mapping[str, Any] = field(default_factory=dict)
@@ -149,7 +123,8 @@ class NetworkPredictor:
         """Return the folder of one run, or None if nothing is to be kept."""
         if self.folder is None:
             return None
-        digest = hashlib.blake2b(repr(asked).encode(), digest_size=8).hexdigest()
+        named = repr((self.name, *asked)).encode()
+        digest = hashlib.blake2b(named, digest_size=8).hexdigest()
         return self.folder / digest
 
 
@@ -164,6 +139,11 @@ class FittedNetwork:
     def seen(self) -> tuple[str, ...]:
         """Sections trained on and validated on, as the run itself recorded them."""
         return self.fitted.run.seen
+
+    @property
+    def validation_error(self) -> float:
+        """Mean squared error of the epoch kept, on the sections that chose it."""
+        return float(self.fitted.history["val_mse"].min())
 
     def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
         """Make the batch of a section and predict it."""

@@ -1,20 +1,11 @@
-"""Batches: one section, or one stack, as tensors, and what a model makes of it.
+"""One section, or one stack, as tensors."""
 
-Below this room everything is numpy, from here up it is torch. A batch always knows its
-whole section: models that look at neighbours need them, even while only some spots, the
-*queries*, are to be predicted. So a network can be trained on a few patches at a time
-and still see the context it will see at the end.
+__all__ = ["SectionBatch", "check_same_genes"]
 
-Taught in the chapter "A first network".
-"""
-
-__all__ = ["Prediction", "SectionBatch", "SpotPredictor", "check_same_genes"]
-
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -207,55 +198,6 @@ class SectionBatch:
             if isinstance(value, torch.Tensor)
         }
         return replace(self, **moved)
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model says of the queries of a batch.
-
-    Models with several outputs extend it by named fields.
-    """
-
-    expression: Float[torch.Tensor, "queries genes"]
-    """Predicted expression, on the scale of the targets."""
-
-
-class SpotPredictor(torch.nn.Module, ABC):
-    """What every model here is: it predicts the queries of a batch.
-
-    `training.fit` trains any of them. It is built from the mean profile of the training
-    spots and a configuration, ``Model(profile, config)``, and starts *at* that profile,
-    so that whatever it learns is learnt on top of the simplest baseline.
-
-    The prediction of a spot must depend on the section, never on which other spots
-    happen to be asked for with it.
-    """
-
-    config_type: ClassVar[type]
-    """The frozen dataclass of its configuration, all of whose fields JSON can hold."""
-    config: Any
-    """The configuration it was built with."""
-    n_genes: int
-    """Number of genes it predicts."""
-
-    @abstractmethod
-    def forward(self, batch: SectionBatch) -> Prediction:
-        """Predict the queries of a batch."""
-
-    def loss(self, prediction: Prediction, batch: SectionBatch) -> torch.Tensor:
-        """Return what training makes small, a mean over queries; the squared error."""
-        assert batch.targets is not None  # `training.fit` refuses such batches
-        return torch.nn.functional.mse_loss(prediction.expression, batch.targets)
-
-    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Return the parameters to train, in groups with a rate ``lr`` each."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        return [{"params": trained, "lr": learning_rate}]
-
-    @classmethod
-    def blank(cls, n_genes: int, config: Any) -> "SpotPredictor":
-        """Build the model for weights that are about to be loaded into it."""
-        return cls(np.zeros(n_genes), config)
 
 
 def check_same_genes(batches: Sequence[SectionBatch]) -> None:

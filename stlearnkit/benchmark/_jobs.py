@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Float
 from tqdm import tqdm
 
-from stlearnkit._scoring import Target, log_sizes, withhold
+from stlearnkit.benchmark._scoring import Target, log_sizes, withhold
 from stlearnkit.expression import log_normalised, shared_genes, top_genes
 from stlearnkit.folds import Fold, guard, inner_folds
 from stlearnkit.predictors import Predictor, Task

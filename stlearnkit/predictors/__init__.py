@@ -9,7 +9,7 @@ Taught in the chapter "Judging a map".
 """
 
 __all__ = [
-    "FittedMean",
+    "BestOf",
     "FittedPredictor",
     "MeanPredictor",
     "NetworkPredictor",
@@ -25,14 +25,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from stlearnkit._network import NetworkPredictor
-from stlearnkit._task import (
-    FittedPredictor,
-    Predictor,
-    Task,
-    mean_profile,
-    require_training,
-)
 from stlearnkit.encoders import Encoder, default_encoder, features
 from stlearnkit.expression import log_normalised
 from stlearnkit.models.baselines import (
@@ -41,6 +33,15 @@ from stlearnkit.models.baselines import (
     neighbourhood_features,
 )
 from stlearnkit.patches import Scale
+from stlearnkit.predictors._choice import BestOf
+from stlearnkit.predictors._network import NetworkPredictor
+from stlearnkit.predictors._task import (
+    FittedPredictor,
+    Predictor,
+    Task,
+    mean_profile,
+    require_training,
+)
 from stlearnkit.sections import Section
 
 _SCALES = (Scale("spot", 112.0), Scale("near", 224.0), Scale("wide", 560.0))
@@ -273,6 +274,11 @@ class FittedRidgePredictor:
     model: FittedRidge
     predictor: RidgePredictor
     encoder: Encoder
+
+    @property
+    def validation_error(self) -> float:
+        """Mean squared error on training sections left out, at the penalty chosen."""
+        return float(self.model.held_out_mse.mean(axis=0).min())
 
     def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
         """Encode a section and return its expression."""
