@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fit_toys
+import lightning
 import numpy as np
 import pandas as pd
 import pytest
@@ -188,6 +189,23 @@ def test_training_stops_when_patience_is_lost():
     assert len(fitted.history) < 9
 
 
+def test_a_run_that_lost_patience_is_finished_before_its_state_is_saved(
+    tmp_path, monkeypatch
+):
+    """Killed right after, it would otherwise train one more epoch when resumed."""
+    finished_at_save = []
+    save_checkpoint = lightning.Trainer.save_checkpoint
+
+    def noting(trainer, path):
+        finished_at_save.append((tmp_path / "done").exists())
+        save_checkpoint(trainer, path)
+
+    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", noting)
+    config = FitConfig(max_epochs=9, patience=2, learning_rate=1e-2)
+    quick(validation=[upside_down()], config=config, folder=tmp_path)
+    assert finished_at_save == [False] * (len(finished_at_save) - 1) + [True]
+
+
 def test_folder_holds_settings_weights_history_and_logs(finished):
     folder, fitted = finished
     settings = json.loads((folder / "config.json").read_text())
@@ -214,6 +232,15 @@ def test_same_seed_same_weights_other_seed_others(finished, tmp_path):
     config = replace(fit_toys.CONFIG, seed=1)
     other = fit_toys.run(tmp_path / "other", toys.network(), config=config)
     assert largest_difference(weights(finished[0]), dict(other.model.state_dict())) > 0
+
+
+def test_training_leaves_the_callers_random_numbers_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    model = toys.network()
+    torch.manual_seed(1)
+    quick(model)
+    assert torch.rand(3).equal(expected)
 
 
 def test_without_a_folder_nothing_is_left(tmp_path, monkeypatch):

@@ -74,6 +74,9 @@ class _Keeper(Checkpoint):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         epoch = trainer.current_epoch + 1
         self._record(trainer, module, epoch=epoch, train_loss=loss, rate=rate)
+        if trainer.should_stop and trainer.is_global_zero:
+            # Before the state: whoever goes on from that would not stop here again.
+            save(self.folder / _DONE, b"")
         unfinished = self.folder / f"{LAST}.tmp"
         try:
             trainer.save_checkpoint(unfinished)
@@ -132,7 +135,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     run.claim(folder)
     if not (folder / _DONE).exists():
-        with _quiet():
+        # The steps seed torch; what the caller draws next should not depend on that.
+        with _quiet(), torch.random.fork_rng(devices=[]):
             _run_trainer(module, folder, progress=progress, **options)
         save(folder / _DONE, b"")
     load_weights(module.model, folder)
