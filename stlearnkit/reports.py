@@ -205,7 +205,8 @@ def against_best_trivial(
     parts = {}
     for claim, rows in units.groupby("claim", sort=False):
         means = rows.groupby("predictor")["value"].mean()
-        best = str(means.reindex(list(trivial)).idxmax())
+        # Rounded, so that among equals the first named is taken, not rounding noise.
+        best = str(means.reindex(list(trivial)).round(9).idxmax())
         of_claim = table[table["claim"] == claim]
         for rival in means.index.intersection(rivals):
             gain = paired_difference(of_claim, rival, best, score=score, seed=seed)

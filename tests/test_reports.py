@@ -162,6 +162,15 @@ def test_the_best_trivial_may_differ_between_claims():
     assert result.loc[("patient", "ridge"), "best_trivial"] == "mean"
 
 
+def test_among_equally_good_trivial_predictors_the_first_named_is_taken():
+    table = contest(
+        ridge=[0.3, 0.1], mean=[0.0, 0.0], size=[1e-17, 0.0], net=[0.1, 0.1]
+    )
+    for trivial in (["mean", "size"], ["size", "mean"]):
+        result = reports.against_best_trivial(table, trivial)
+        assert set(result["best_trivial"]) == {trivial[0]}
+
+
 def test_per_gene_by_hand():
     table = long_table(UNEVEN).assign(
         pcc_beyond=0.1, pcc_library_size=0.2, ceiling=[0.5, 0.5, 0.0, 0.7, 0.0, 0.6, 0]
