@@ -80,6 +80,17 @@ def test_to_moves_every_tensor():
     assert all(value.device.type == "meta" for value in tensors)
 
 
+def test_to_returns_when_everything_has_arrived(monkeypatch):
+    """A copy to the CPU that goes on in the background would be read half done."""
+    given = []
+    to = torch.Tensor.to
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda *where, **how: given.append(how) or to(*where, **how)
+    )
+    of_toy().to("cpu")
+    assert given == [{}] * 6
+
+
 def stack():
     sections = tuple(toys.section(name) for name in ("A", "B"))
     shift = np.array([[1.0, 0.0, 10.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])

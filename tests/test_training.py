@@ -4,6 +4,7 @@ import json
 import math
 import os
 import resource
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import pytest
 import safetensors.torch
 import torch
 import toys
+from torch.overrides import TorchFunctionMode
 
 from stlearnkit import training
 from stlearnkit.batches import Prediction, SpotPredictor
@@ -106,7 +108,7 @@ def test_steps_are_turned_only_if_asked():
     assert {step.symmetry for step in turned} == set(SYMMETRIES)
 
 
-@pytest.mark.parametrize("n_processes", [2, 3])
+@pytest.mark.parametrize("n_processes", [2, 3, 9])
 def test_shares_of_a_step_add_up_to_its_gradient(n_processes):
     batch = toys.batch(n_spots=7)
     steps = plan_epoch([7], 7, augment=True, seed=0, epoch=0)
@@ -119,6 +121,12 @@ def test_shares_of_a_step_add_up_to_its_gradient(n_processes):
 
     shares = [gradient(process, n_processes) for process in range(n_processes)]
     assert torch.allclose(torch.stack(shares).mean(dim=0), gradient(0, 1), atol=1e-6)
+
+
+def test_loss_of_a_process_without_a_share_is_not_counted():
+    steps = plan_epoch([3], 3, augment=False, seed=0, epoch=0)
+    share, weight = Epoch([toys.batch(n_spots=3)], steps, process=4, n_processes=5)[0]
+    assert (share.n_queries, weight) == (1, 0)
 
 
 # Training
@@ -270,6 +278,71 @@ def test_killed_run_ends_as_if_it_had_not_been(finished, tmp_path):
     pd.testing.assert_frame_equal(resumed.history, finished[1].history)
 
 
+class Killed(BaseException):
+    """Stands for a kill: nothing in the library catches it."""
+
+
+def test_a_run_killed_between_any_two_writes_ends_as_if_it_had_not_been(
+    tmp_path, monkeypatch
+):
+    config = FitConfig(max_epochs=2, learning_rate=1e-3)
+    expected = quick(config=config)
+    writes_left = math.inf
+    whole_replace = Path.replace
+
+    def replace_until_killed(source, target):
+        nonlocal writes_left
+        if writes_left == 0:
+            raise Killed
+        writes_left -= 1
+        return whole_replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace_until_killed)
+    n_kills, finished = 0, False
+    while not finished:
+        folder, writes_left = tmp_path / str(n_kills), n_kills
+        try:
+            quick(config=config, folder=folder)
+            finished = True
+        except Killed:
+            n_kills, writes_left = n_kills + 1, math.inf
+            ended = quick(config=config, folder=folder)
+            assert (
+                largest_difference(weights(folder), dict(expected.model.state_dict()))
+                == 0
+            )
+            pd.testing.assert_frame_equal(ended.history, expected.history)
+    assert n_kills == 10  # settings; weights, history, state of epochs; the end
+
+
+class Impatient(STNet):
+    """Its user gives up in the first step."""
+
+    def loss(self, prediction, batch):
+        raise KeyboardInterrupt
+
+
+def test_whoever_interrupts_training_can_interrupt_again_and_go_on(tmp_path):
+    model, handler = toys.network(), signal.getsignal(signal.SIGINT)
+    model.__class__ = Impatient
+    Impatient.__name__ = STNet.__name__
+    with pytest.raises(KeyboardInterrupt):
+        quick(model, folder=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert len(quick(folder=tmp_path).history) == 2
+
+
+def test_a_damaged_state_is_named(finished, tmp_path):
+    for name in ("config.json", "last.ckpt", "best.safetensors"):
+        content = (finished[0] / name).read_bytes()
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "last.ckpt").write_bytes(content[:100])
+    with pytest.raises(
+        TrainingError, match=r"last\.ckpt cannot be read: .* Remove it to train from t"
+    ):
+        fit_toys.run(tmp_path, toys.network())
+
+
 def test_finished_run_is_returned_not_repeated(finished, monkeypatch):
     folder, fitted = finished
     monkeypatch.setattr(training._trainer, "_run_trainer", None)
@@ -317,6 +390,27 @@ def test_loss_that_is_no_number_keeps_the_last_epoch(tmp_path):
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1]
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert state["epoch"] == 0
+
+
+class Exploding(STNet):
+    """Its loss is fine, but what it learns from it is no number."""
+
+    def on_explosion(self, gradient):
+        return gradient * math.nan
+
+    def loss(self, prediction, batch):
+        prediction.expression.register_hook(self.on_explosion)
+        return super().loss(prediction, batch)
+
+
+def test_prediction_that_is_no_number_keeps_the_last_epoch(tmp_path):
+    model = toys.network()
+    model.__class__ = Exploding
+    with pytest.raises(
+        TrainingError, match=r"predicted .* not finite in epoch 1, section 'V'\. Low"
+    ):
+        quick(model, folder=tmp_path)
+    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0]
 
 
 @contextmanager
@@ -393,6 +487,73 @@ def test_prediction_does_not_depend_on_the_size_of_a_step_and_keeps_the_mode():
     assert model.dropout.training
 
 
+class Calls(TorchFunctionMode):
+    """Notes which methods of tensors are called, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_function__(self, function, types, arguments=(), named=None):
+        self.names.append(function.__name__)
+        return function(*arguments, **(named or {}))
+
+
+def test_double_precision_is_used_on_the_cpu_alone():
+    """Apple's GPUs have none."""
+    with Calls() as calls:
+        predict(toys.network(), toys.batch())
+    assert "double" not in calls.names[: calls.names.index("cpu")]
+    assert "double" in calls.names
+
+
+def test_scores_are_gathered_in_single_precision():
+    reduced = []
+    module = training.SpotModule(
+        toys.network(), [toys.batch()], [toys.batch("V")], ONE_EPOCH
+    )
+    trainer = lightning.Trainer(accelerator="cpu", logger=False)
+
+    def reduce(scores, reduce_op):
+        reduced.append(scores)
+        return scores
+
+    trainer.strategy.reduce = reduce
+    module.trainer, module.log_dict = trainer, lambda *_, **__: None
+    module.on_validation_epoch_start()
+    with Calls() as calls:
+        module.on_validation_epoch_end()
+    assert reduced[0].dtype == torch.float32
+    assert "double" not in calls.names[: calls.names.index("cpu")]
+
+
+@pytest.mark.parametrize(
+    ("has_bfloat16", "precision"), [(True, "bf16-mixed"), (False, "16-mixed")]
+)
+def test_half_precision_is_what_the_gpu_has_itself(
+    has_bfloat16, precision, monkeypatch
+):
+    """Older ones only emulate bfloat16, which is slow."""
+
+    def supported(including_emulation=True):
+        return has_bfloat16 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert training._trainer._precision("auto") == precision
+    assert training._trainer._precision("cpu") == "32-true"
+
+
+def test_a_batch_without_queries_has_a_prediction_without_rows():
+    empty = toys.batch().subset([])
+    assert predict(toys.network(), empty).shape == (0, 3)
+
+
+def test_spots_per_step_of_a_prediction():
+    with pytest.raises(ValueError, match="spots_per_step is 0, expected at least 1"):
+        predict(toys.network(), toys.batch(), spots_per_step=0)
+
+
 @pytest.mark.parametrize("n_symmetries", [0, 9])
 def test_number_of_symmetries(n_symmetries):
     with pytest.raises(ValueError, match=f"n_symmetries is {n_symmetries}, expected 1"):
@@ -454,6 +615,20 @@ def test_folder_of_another_run(finished):
         fit_toys.run(folder, toys.network(), config=config)
     with pytest.raises(ValueError, match="holds a run whose model_config is"):
         fit_toys.run(folder, toys.network(dropout=0.5))
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "not json", '{"versions": 1, "x": 2}'])
+def test_folder_with_a_config_that_no_run_wrote(content, tmp_path):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json that no run wrote\. Give each"):
+        quick(folder=tmp_path)
+
+
+def test_processes_that_train_together_need_a_folder():
+    with pytest.raises(
+        ValueError, match="folder is None, but 2 processes train together"
+    ):
+        quick(devices=2, strategy="ddp")
 
 
 class Other(SpotPredictor):

@@ -193,7 +193,7 @@ class SectionBatch:
     def to(self, device: torch.device | str) -> "SectionBatch":
         """Return the batch with all its tensors on `device`."""
         moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=True)
+            name: value.to(device)
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)
         }

@@ -98,7 +98,8 @@ def fit(
     folder
         Where to keep weights, settings, history and TensorBoard's logs. A run that was
         interrupted there is taken up again; one that was finished is returned. Without
-        it nothing is kept on disk.
+        it nothing is kept on disk; processes that train together need one that all
+        of them see.
     config
         How to train.
     progress
@@ -112,10 +113,10 @@ def fit(
     ------
     ValueError
         If sections, panels or targets cannot be trained on; or the folder holds
-        another run.
+        another run, or is None though several processes train together.
     TrainingError
-        If the loss stops being a number, or the disk is full. The folder keeps the
-        last whole epoch.
+        If loss or predictions stop being numbers, the disk is full, or the state to go
+        on from is damaged. The folder keeps the last whole epoch.
 
     Examples
     --------
@@ -162,7 +163,7 @@ def fit(
         return Fitted(model, run, history)
     with TemporaryDirectory() as temporary:
         history = _trainer.train(
-            module, run, Path(temporary), progress=progress, **trainer
+            module, run, Path(temporary), shared=False, progress=progress, **trainer
         )
     return Fitted(model, run, history)
 
@@ -182,7 +183,7 @@ def load(folder: Path, model_class: type[SpotPredictor]) -> Fitted:
     FileNotFoundError
         If the folder is not that of a run, or no epoch was finished.
     ValueError
-        If it holds another model.
+        If it holds another model, or settings that no run wrote.
     """
     run = Run.read(folder)
     run.check_model(model_class, folder)

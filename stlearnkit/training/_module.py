@@ -88,18 +88,19 @@ class SpotModule(LightningModule):
         batch, weight = step
         loss = self.model.loss(self.model(batch), batch)
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, section "
-                f"{batch.sections[0]!r}. Lower learning_rate (it was "
-                f"{self.config.learning_rate:g}) or spread the model's inputs less; "
-                "the last whole epoch is kept."
-            )
-        self.train_loss.update(loss.detach(), batch.n_queries)
+            raise self._diverged(f"the loss is {loss.item()}", batch)
+        self.train_loss.update(loss.detach(), batch.n_queries if weight else 0)
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         return weight * loss
 
     def validation_step(self, numbers: Sequence[int], index: int) -> None:
-        """Predict and score the validation sections of this process."""
+        """Predict and score the validation sections of this process.
+
+        Raises
+        ------
+        TrainingError
+            If a prediction is not a finite number.
+        """
         for number in numbers:
             batch = self.validation_batches[number]
             assert batch.targets is not None  # `training.fit` refuses such batches
@@ -110,6 +111,8 @@ class SpotModule(LightningModule):
                 n_symmetries=1,
                 spots_per_step=self.config.spots_per_step,
             )
+            if not np.isfinite(predicted).all():
+                raise self._diverged("the predicted expression is not finite", batch)
             pcc = summarise(pcc_per_gene(predicted, measured)).mean
             self._validated[number] = torch.tensor([mse(predicted, measured), pcc])
 
@@ -122,7 +125,7 @@ class SpotModule(LightningModule):
         of_all = self.trainer.strategy.reduce(
             self._validated.to(self.device), reduce_op="sum"
         )
-        error, pcc = of_all.double().mean(dim=0).tolist()
+        error, pcc = of_all.cpu().double().mean(dim=0).tolist()
         self.scores = {"val_mse": error, "val_pcc": pcc}
         self.log_dict(self.scores, prog_bar=True)
 
@@ -140,6 +143,15 @@ class SpotModule(LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def _diverged(self, what: str, batch: SectionBatch) -> TrainingError:
+        """Return the error of a model whose numbers are none."""
+        epoch = 0 if self.trainer.sanity_checking else self.current_epoch + 1
+        return TrainingError(
+            f"{what} in epoch {epoch}, section {batch.sections[0]!r}. Lower "
+            f"learning_rate (it was {self.config.learning_rate:g}) or spread the "
+            "model's inputs less; the last whole epoch is kept."
+        )
 
     def _plan(self, epoch: int) -> list[Step]:
         """Return the steps of an epoch, all processes together."""
@@ -181,10 +193,12 @@ def predict(
     Raises
     ------
     ValueError
-        If `n_symmetries` is not 1 to 8.
+        If `n_symmetries` is not 1 to 8, or `spots_per_step` below 1.
     """
     if not 1 <= n_symmetries <= len(SYMMETRIES):
         raise ValueError(f"n_symmetries is {n_symmetries}, expected 1 to 8.")
+    if spots_per_step < 1:
+        raise ValueError(f"spots_per_step is {spots_per_step}, expected at least 1.")
     was_training = model.training
     device = next(model.parameters()).device
     model.eval()
@@ -192,7 +206,8 @@ def predict(
     means = []
     for part in (batch.subset(chosen).to(device) for chosen in rows):
         turned = (part.transformed(s) for s in SYMMETRIES[:n_symmetries])
-        outputs = [model(view).expression.double() for view in turned]
-        means.append(torch.stack(outputs).mean(dim=0).cpu().numpy())
+        outputs = torch.stack([model(view).expression for view in turned])
+        # Double precision on the CPU only: Apple's GPUs have none.
+        means.append(outputs.cpu().double().mean(dim=0).numpy())
     model.train(was_training)
     return np.concatenate(means)

@@ -124,7 +124,7 @@ class Run:
         Raises
         ------
         ValueError
-            If another run is there.
+            If another run is there, or something else's settings.
         TrainingError
             If the folder cannot be written.
         """
@@ -151,6 +151,8 @@ class Run:
         ------
         FileNotFoundError
             If it is not the folder of a run.
+        ValueError
+            If its settings are something else's.
         """
         file = folder / CONFIG
         if not file.exists():
@@ -158,11 +160,17 @@ class Run:
                 f"{folder} holds no {CONFIG}. Give the folder that training.fit(..., "
                 "folder=...) wrote to."
             )
-        found = json.loads(file.read_text())
-        del found["versions"]
-        for name in ("genes", "trained_on", "validated_on"):
-            found[name] = tuple(found[name])
-        return cls(**found)
+        try:
+            found = json.loads(file.read_text())
+            del found["versions"]
+            for name in ("genes", "trained_on", "validated_on"):
+                found[name] = tuple(found[name])
+            return cls(**found)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder} holds a {CONFIG} that no run wrote. Give each run a folder "
+                "of its own."
+            ) from error
 
     def check_model(self, model_class: type[SpotPredictor], folder: Path) -> None:
         """Refuse to build another model than the one that was trained.

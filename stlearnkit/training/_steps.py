@@ -58,7 +58,9 @@ class Epoch(torch.utils.data.Dataset):
 
     Each process takes every n-th spot of each step. An item is the batch and the weight
     of its loss, chosen so that the mean of the gradients over processes is the gradient
-    of the whole step even where the spots cannot be shared out evenly.
+    of the whole step even where the spots cannot be shared out evenly. A process for
+    which none is left gets the first spot, with weight 0: the mean loss of no spots
+    would be no number.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Epoch(torch.utils.data.Dataset):
         """Return this process's share of a step, and the weight of its loss."""
         step = self.steps[index]
         rows = step.rows[self.process :: self.n_processes]
-        batch = self.batches[step.batch].subset(torch.from_numpy(rows))
         weight = len(rows) * self.n_processes / len(step.rows)
+        some = rows if len(rows) else step.rows[:1]
+        batch = self.batches[step.batch].subset(torch.from_numpy(some))
         return batch.transformed(step.symmetry), weight

@@ -3,10 +3,13 @@
 __all__ = ["read_history", "train"]
 
 import logging
+import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pandas as pd
@@ -20,6 +23,7 @@ from stlearnkit.training._runs import (
     HISTORY,
     LAST,
     WEIGHTS,
+    FitConfig,
     Run,
     TrainingError,
     load_weights,
@@ -81,6 +85,8 @@ class _Keeper(Checkpoint):
         try:
             trainer.save_checkpoint(unfinished)
             if trainer.is_global_zero:
+                with unfinished.open("r+b") as stream:
+                    os.fsync(stream.fileno())
                 unfinished.replace(self.folder / LAST)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
@@ -111,7 +117,13 @@ class _Keeper(Checkpoint):
 
 
 def train(
-    module: SpotModule, run: Run, folder: Path, *, progress: bool, **options: Any
+    module: SpotModule,
+    run: Run,
+    folder: Path,
+    *,
+    shared: bool = True,
+    progress: bool,
+    **options: Any,
 ) -> pd.DataFrame:
     """Train until the end or until patience is lost; leave the best weights in place.
 
@@ -123,6 +135,8 @@ def train(
         What is asked for.
     folder
         Of the run.
+    shared
+        Whether all processes that train together see the folder.
     progress
         Show a bar.
     **options
@@ -131,31 +145,43 @@ def train(
     Returns
     -------
     The history.
+
+    Raises
+    ------
+    ValueError
+        If several processes were to train without a folder that all see.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run.claim(folder)
     if not (folder / _DONE).exists():
         # The steps seed torch; what the caller draws next should not depend on that.
-        with _quiet(), torch.random.fork_rng(devices=[]):
-            _run_trainer(module, folder, progress=progress, **options)
+        # That is not kept up on GPUs: to ask for their state would already occupy them.
+        with _quiet(), _interruptible(), torch.random.fork_rng(devices=[]):
+            trainer = _make_trainer(module.config, folder, progress, **options)
+            if trainer.world_size > 1 and not shared:
+                raise ValueError(
+                    f"folder is None, but {trainer.world_size} processes train "
+                    "together. Give a folder that all of them see."
+                )
+            _run_trainer(trainer, module, folder)
         save(folder / _DONE, b"")
     load_weights(module.model, folder)
     module.model.eval()
     return read_history(folder)
 
 
-def _run_trainer(
-    module: SpotModule, folder: Path, *, progress: bool, **options: Any
-) -> None:
-    """Let Lightning train, from the last whole epoch if there is one."""
+def _make_trainer(
+    config: FitConfig, folder: Path, progress: bool, **options: Any
+) -> Trainer:
+    """Return Lightning's trainer with the callbacks and logs of a run."""
     settings = {"accelerator": "auto", "devices": 1, **options}
     settings.setdefault("precision", _precision(settings["accelerator"]))
-    trainer = Trainer(
+    return Trainer(
         **settings,
-        max_epochs=module.config.max_epochs,
-        gradient_clip_val=module.config.max_gradient_norm,
+        max_epochs=config.max_epochs,
+        gradient_clip_val=config.max_gradient_norm,
         callbacks=[
-            EarlyStopping("val_mse", patience=module.config.patience),
+            EarlyStopping("val_mse", patience=config.patience),
             _Keeper(folder),
             *([_Bar()] if progress else []),
         ],
@@ -167,9 +193,34 @@ def _run_trainer(
         enable_model_summary=False,
         enable_progress_bar=progress,
     )
+
+
+def _run_trainer(trainer: Trainer, module: SpotModule, folder: Path) -> None:
+    """Let Lightning train, from the last whole epoch if there is one."""
     last = folder / LAST
-    trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+    if last.exists():
+        _check_readable(last)
+        trainer.fit(module, ckpt_path=last, weights_only=True)
+    else:
+        trainer.fit(module)
     module.model.to(trainer.strategy.root_device)
+
+
+def _check_readable(last: Path) -> None:
+    """Refuse a damaged state, in words.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be read.
+    """
+    try:
+        torch.load(last, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise TrainingError(
+            f"{last} cannot be read: {str(error).splitlines()[0]}. Remove it to train "
+            "from the beginning, with the same result."
+        ) from error
 
 
 def read_history(folder: Path) -> pd.DataFrame:
@@ -178,10 +229,32 @@ def read_history(folder: Path) -> pd.DataFrame:
 
 
 def _precision(accelerator: Any) -> str:
-    """Return half precision for a GPU, as good as it has it, else full precision."""
+    """Return the better half precision that a GPU has itself, else full precision."""
     if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
         return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    in_hardware = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if in_hardware else "16-mixed"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt be one: Lightning ends the program and ignores further ones.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If there was one.
+    SystemExit
+        If somebody else ends the program.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise end.__context__ from None
 
 
 @contextmanager
@@ -194,6 +267,7 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", r".*module\(s\) in eval mode")
+        warnings.filterwarnings("ignore", ".*sync_dist=True")  # scores are the same
         try:
             yield
         finally:
