@@ -92,7 +92,7 @@ def _checksum(content: bytes) -> bytes:
 
 def _remove_stale(folder: Path) -> None:
     """Remove what killed processes left; files of running ones are younger."""
-    for leftover in folder.glob("*.tmp"):
+    for leftover in folder.glob(f"*.{'?' * 32}.tmp"):  # others' files are not ours
         try:
             if time.time() - leftover.stat().st_mtime > _STALE_AFTER_S:
                 leftover.unlink()

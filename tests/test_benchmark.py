@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import blocks
 import numpy as np
@@ -99,8 +100,10 @@ class Counted:
     name: str = "counted"
     n_fits: int = dataclasses.field(default=0, repr=False)
     fails_from: float = dataclasses.field(default=float("inf"), repr=False)
+    seeds: list = dataclasses.field(default_factory=list, repr=False)
 
     def fit(self, task, seed):
+        self.seeds.append(seed)
         if self.n_fits >= self.fails_from:
             raise RuntimeError("the machine went down")
         self.n_fits += 1
@@ -442,7 +445,7 @@ def test_more_folds_predictors_and_seeds_compute_only_those(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["scores", "predictions"])
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "renamed", "gone"])
 def test_a_damaged_file_is_computed_again(kind, damage, tmp_path, caplog):
     counted = Counted()
     table = evaluate([FOLD], [counted], folder=tmp_path)
@@ -452,6 +455,9 @@ def test_a_damaged_file_is_computed_again(kind, damage, tmp_path, caplog):
         file.unlink()
     elif damage == "truncated":
         file.write_bytes(content[: len(content) // 2])
+    elif damage == "renamed":  # a column: no checksum of Parquet covers its name
+        column = b"pcc" if kind == "scores" else b"GENE"
+        file.write_bytes(content.replace(column, column[::-1]))
     else:
         content[20] ^= 0xFF
         file.write_bytes(content)
@@ -466,16 +472,57 @@ def test_a_damaged_file_is_computed_again(kind, damage, tmp_path, caplog):
 def test_no_unfinished_file_is_left_or_read(tmp_path):
     counted = Counted()
     evaluate([FOLD], [counted], folder=tmp_path)
-    (file,) = tmp_path.rglob("seed_0.scores.parquet")
+    (file,) = tmp_path.rglob("seed_0.b2")
     file.rename(file.with_name(f"{file.name}.0.tmp"))  # as a kill would leave it
     evaluate([FOLD], [counted], folder=tmp_path)
     assert counted.n_fits == 2
     written = [path.name for path in tmp_path.rglob("*.*")]
     assert sorted(name for name in written if not name.endswith(".0.tmp")) == [
+        "seed_0.b2",
         "seed_0.predictions.parquet",
         "seed_0.scores.parquet",
         "settings.json",
     ]
+
+
+def test_scores_and_predictions_of_different_runs_are_no_result(tmp_path):
+    """As a kill leaves it that came between writing the one and the other anew."""
+    counted = Counted()
+    for folder, noise in (("one", 0.0), ("two", 1.0)):
+        evaluate([FOLD], [Along("counted", noise)], folder=tmp_path / folder)
+    (old,), (new,) = (
+        (tmp_path / folder).rglob("*.predictions.parquet") for folder in ("one", "two")
+    )
+    old.write_bytes(new.read_bytes())
+    (tmp_path / "one" / "settings.json").unlink()
+    evaluate([FOLD], [counted], folder=tmp_path / "one")
+    assert counted.n_fits == 1
+
+
+def test_a_kill_between_any_two_writes_loses_one_result_at_most(tmp_path, monkeypatch):
+    folds = leave_one_section_out(["C2", "C3"])
+    expected = evaluate(folds, [Counted()], folder=tmp_path / "whole")
+    whole_replace, writes_left = Path.replace, 0
+
+    class Killed(BaseException):
+        """Nothing in the library catches it."""
+
+    def replace_until_killed(source, target):
+        nonlocal writes_left
+        if writes_left == 0:
+            raise Killed
+        writes_left -= 1
+        return whole_replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace_until_killed)
+    for n_writes in range(7):  # the settings, and three files for each result
+        folder, counted, writes_left = tmp_path / str(n_writes), Counted(), n_writes
+        with pytest.raises(Killed):
+            evaluate(folds, [counted], folder=folder)
+        writes_left = 99
+        table = evaluate(folds, [counted], folder=folder)
+        pd.testing.assert_frame_equal(table, expected)
+        assert counted.n_fits == (3 if n_writes else 2)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -504,6 +551,8 @@ def test_any_name_is_a_file_name(tmp_path):
         ({"load": lambda name: blocks.load(name)}, "load was <function load>, now"),
         ({"folds": [Fold("C4", ("C2",), ("C4",))]}, "folds 'C4' was"),
         ({"predictors": [Along(noise=1.0)]}, r"predictors 'plane' was Along\("),
+        ({"predictors": [Along("Plane")]}, "predictors 'plane' is there, now 'Plane'"),
+        ({"folds": [Fold("c4", ("C2",), ("C4",))]}, "folds 'C4' is there, now 'c4'"),
     ],
 )
 def test_a_folder_of_other_settings_is_refused(change, message, tmp_path):
@@ -511,6 +560,59 @@ def test_a_folder_of_other_settings_is_refused(change, message, tmp_path):
     evaluate(**request, folder=tmp_path)
     with pytest.raises(ValueError, match=f"results of other settings: {message}"):
         evaluate(**{**request, **change}, folder=tmp_path)
+
+
+def test_results_of_another_release_are_refused(tmp_path, monkeypatch):
+    evaluate([FOLD], [Along()], folder=tmp_path)
+    monkeypatch.setattr(benchmark, "version", lambda package: "999.0")
+    with pytest.raises(ValueError, match=r"stlearnkit was .*, now 999\.0\. Choose"):
+        evaluate([FOLD], [Along()], folder=tmp_path)
+
+
+def test_settings_without_results_bind_nobody(tmp_path):
+    """Whoever corrects what stopped the first run can keep the folder."""
+    with pytest.raises(ValueError, match="n_genes is 13"):
+        evaluate([FOLD], [Along()], folder=tmp_path, n_genes=13)
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate([FOLD], [MeanPredictor(), Along(noise=np.nan)], folder=tmp_path)
+    table = evaluate([FOLD], [MeanPredictor(), Along()], folder=tmp_path)
+    assert set(table["predictor"]) == {"mean profile", "plane"}
+    with pytest.raises(ValueError, match="n_genes was 5, now 4"):
+        evaluate([FOLD], [MeanPredictor()], folder=tmp_path, n_genes=4)
+
+
+@pytest.mark.parametrize("content", ["", '{"format'])
+def test_damaged_settings_are_named(content, tmp_path):
+    evaluate([FOLD], [MeanPredictor()], folder=tmp_path)
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(ValueError, match=r"settings\.json is damaged.*Choose another"):
+        evaluate([FOLD], [MeanPredictor()], folder=tmp_path)
+
+
+def test_addresses_are_no_settings(tmp_path):
+    """They differ between processes; Windows writes them in capitals."""
+
+    class At(MeanPredictor):
+        def __init__(self, address):
+            super().__init__()
+            object.__setattr__(self, "address", address)
+
+        def __repr__(self):
+            return f"At(<function f at {self.address}>)"
+
+    for address in ("0x7f57ab9b3ed0", "0x000001E2D5B8A7A0"):
+        evaluate([FOLD], [At(address)], folder=tmp_path)
+    settings = json.loads((tmp_path / "settings.json").read_text("utf-8"))
+    assert settings["predictors"] == {"mean profile": "At(<function f>)"}
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_seeds_of_numpy_are_seeds(tmp_path):
+    counted = Counted()
+    evaluate([FOLD], [counted], folder=tmp_path, seeds=list(np.arange(2)))
+    table = evaluate([FOLD], [counted], folder=tmp_path, seeds=(0, 1))
+    assert (counted.n_fits, set(table["seed"])) == (2, {0, 1})
+    assert {type(seed) for seed in counted.seeds} == {int}
 
 
 def test_settings_are_readable_and_the_same_in_another_process(tmp_path):
@@ -575,6 +677,46 @@ def test_a_failed_job_is_named_and_the_others_are_kept(client, tmp_path):
     assert "predictor 'odd', seed 0; 2 of 4 jobs failed" in note
     kept = [path.parent.name for path in tmp_path.rglob("*.scores.parquet")]
     assert kept == ["mean profile", "mean profile"]
+
+
+def test_a_cancelled_job_is_named_and_the_others_are_kept(
+    client, tmp_path, monkeypatch
+):
+    submit = client.submit
+
+    def submit_and_cancel(function, job, *arguments, **options):
+        future = submit(function, job, *arguments, **options)
+        if job.predictor.name == "plane":
+            future.cancel()
+        return future
+
+    monkeypatch.setattr(client, "submit", submit_and_cancel)
+    request = {"folds": [FOLD], "predictors": [Along(), MeanPredictor()]}
+    with pytest.raises(RuntimeError, match="no result: the job is cancelled") as error:
+        evaluate(**request, folder=tmp_path, client=client)
+    assert "predictor 'plane', seed 0; 1 of 2 jobs" in error.value.__notes__[0]
+    monkeypatch.setattr(client, "submit", submit)
+    table = evaluate(**request, folder=tmp_path, client=client)
+    assert set(table["predictor"]) == {"plane", "mean profile"}
+
+
+def test_jobs_that_nobody_waits_for_are_cancelled(client, tmp_path, monkeypatch):
+    n_fits = []
+
+    def count(section):
+        n_fits.append(section.name)
+        return np.zeros((section.n_spots, 5))
+
+    def full(*arguments):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(benchmark.Results, "write", full)
+    folds = leave_one_section_out(["C2", "C3", "C4", "B4", "B5"])
+    with pytest.raises(OSError, match="no space left") as error:
+        evaluate(folds, [From(count)], folder=tmp_path, client=client)
+    assert not client.futures
+    assert len(n_fits) < 5
+    del error
 
 
 # Bad input

@@ -454,6 +454,15 @@ def test_file_that_cannot_be_written_keeps_its_content(tmp_path):
     assert file.read_bytes() == b"good"
 
 
+def test_old_unfinished_files_of_others_are_left_alone(tmp_path):
+    ours, others = tmp_path / f"best.{'0' * 32}.tmp", tmp_path / "notes.tmp"
+    for file in (ours, others):
+        file.touch()
+        os.utime(file, (0, 0))
+    save(tmp_path / "file", b"content")
+    assert (ours.exists(), others.exists()) == (False, True)
+
+
 # Prediction
 
 

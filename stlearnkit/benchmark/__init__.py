@@ -13,7 +13,9 @@ __all__ = ["audit", "evaluate", "predictions"]
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +125,7 @@ def evaluate(
     S2      mean profile  0.0    0.0
     """
     setting = Setting(load, n_genes, min_transcripts)
-    jobs = [Job(f, p, seed) for f in folds for p in predictors for seed in seeds]
+    jobs = [Job(f, p, int(seed)) for f in folds for p in predictors for seed in seeds]
     _check_request(folds, predictors, seeds, min_transcripts)
     results = Results(Path(folder))
     results.check_settings(_describe(folds, predictors, setting))
@@ -132,9 +134,10 @@ def evaluate(
     run = (
         in_turn(todo, setting) if client is None else on_cluster(client, todo, setting)
     )
-    for job, (scores, predicted) in run:
-        results.write(job.key, scores, predicted)
-        stored[job] = scores
+    with closing(run):
+        for job, (scores, predicted) in run:
+            results.write(job.key, scores, predicted)
+            stored[job] = scores
     return _join(list(stored.values()))
 
 
@@ -306,9 +309,10 @@ def _describe(
 
     def words(value: object) -> str:
         """Return a description that is the same in the next process."""
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
     return {
+        "stlearnkit": version("stlearnkit"),
         "load": words(setting.load),
         "n_genes": setting.n_genes,
         "min_transcripts": setting.min_transcripts,

@@ -10,7 +10,7 @@ __all__ = [
     "on_cluster",
 ]
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,16 @@ from stlearnkit.predictors import Predictor, Task
 from stlearnkit.sections import Section
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Load = Callable[[str], Section]
 """From the name of a section to the section, e.g. `datasets.her2st`."""
 
 Result = tuple[pd.DataFrame, pd.DataFrame]
 """Scores, and predicted expression."""
+
+Done = Generator[tuple["Job", Result], None, None]
+"""Jobs with their results, as they come."""
 
 _COLUMNS = [
     *("fold", "claim", "section", "patient", "predictor", "seed", "gene", "n_spots"),
@@ -83,7 +86,7 @@ class Material:
         return {name: section.patient for name, section in self.sections.items()}
 
 
-def in_turn(jobs: Sequence[Job], setting: Setting) -> Iterator[tuple[Job, Result]]:
+def in_turn(jobs: Sequence[Job], setting: Setting) -> Done:
     """Do the jobs one after the other; an error ends it."""
     fold: Fold | None = None
     material: Material | None = None
@@ -99,23 +102,27 @@ def in_turn(jobs: Sequence[Job], setting: Setting) -> Iterator[tuple[Job, Result
         yield job, result
 
 
-def on_cluster(
-    client: "Client", jobs: Sequence[Job], setting: Setting
-) -> Iterator[tuple[Job, Result]]:
-    """Do the jobs on a cluster, in any order; the first error is raised at the end."""
+def on_cluster(client: "Client", jobs: Sequence[Job], setting: Setting) -> Done:
+    """Do the jobs on a cluster, in any order; the first error is raised at the end.
+
+    Whoever stops asking for results, as when they cannot be stored, cancels the rest.
+    """
     from distributed import as_completed
 
     waiting = {client.submit(run, job, setting, pure=False): job for job in jobs}
     failed: list[tuple[Job, BaseException]] = []
     done = as_completed(list(waiting))
-    for future in tqdm(done, "benchmark", len(jobs), unit="fit", disable=None):
-        job = waiting.pop(future)
-        error = future.exception()
-        if error is None:
-            yield job, future.result()
-        else:
-            failed.append((job, error))
-        future.release()
+    try:
+        for future in tqdm(done, "benchmark", len(jobs), unit="fit", disable=None):
+            job = waiting.pop(future)
+            result = future.result() if future.status == "finished" else None
+            if result is None:
+                failed.append((job, _error_of(future)))
+            future.release()
+            if result is not None:
+                yield job, result
+    finally:
+        client.cancel(list(waiting))
     if failed:
         job, error = failed[0]
         error.add_note(
@@ -123,6 +130,14 @@ def on_cluster(
             "the others are kept."
         )
         raise error
+
+
+def _error_of(future: "Future") -> BaseException:
+    """Return why a future has no result; a cluster that lost it gives no exception."""
+    return future.exception() or RuntimeError(
+        f"the cluster gave no result: the job is {future.status}. Ask again, and only "
+        "what is missing is computed."
+    )
 
 
 def run(job: Job, setting: Setting) -> Result:
