@@ -1,6 +1,9 @@
 """Predictors: by hand, against the models they wrap, and what they have seen."""
 
+import gc
 import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -43,6 +46,12 @@ def small_batch(section, genes):
     """Return the batch of a section whose patches are small."""
     pictures = extract(section.slide, section.coords_px, 200.0, output_px=32)
     return SectionBatch.of_section(section, genes, patches=pictures)
+
+
+def darker_batch(section, genes):
+    """Return the same batch of pictures half as bright."""
+    batch = small_batch(section, genes)
+    return replace(batch, patches=batch.patches // 2)
 
 
 RIDGE = RidgePredictor(mean_colour, (Scale("spot", 200.0),), model=RidgeRegression())
@@ -232,6 +241,59 @@ def test_runs_are_kept_apart_and_taken_up_again(network_task, tmp_path):
         kept.fit(network_task, seed=seed)
     assert len(list((tmp_path / "runs").iterdir())) == 2
     assert repr(kept) == repr(NETWORK)  # where it is kept does not decide what it is
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": darker_batch},
+        {"model": partial(TINY, config=replace(TINY.keywords["config"], dropout=0.5))},
+        {"model": lambda profile: TINY(profile + 1)},
+        {"config": replace(QUICK, learning_rate=2e-3)},
+        {"trainer": {"accelerator": "cpu", "precision": "bf16-mixed"}},
+    ],
+    ids=["inputs", "configuration", "start", "training", "trainer"],
+)
+def test_a_run_is_taken_up_only_by_what_would_train_the_same(
+    change, network_task, tmp_path
+):
+    runs = tmp_path / "runs"
+    kept = replace(NETWORK, folder=runs, config=replace(QUICK, max_epochs=1))
+    kept.fit(network_task, seed=0)
+    kept.fit(network_task, seed=0)
+    assert len(list(runs.iterdir())) == 1
+    replace(kept, **change).fit(network_task, seed=0)
+    assert len(list(runs.iterdir())) == 2
+
+
+def test_networks_trained_in_several_threads_are_those_trained_in_turn(network_task):
+    (test,) = network_task.observed
+
+    def predicted(seed):
+        return NETWORK.fit(network_task, seed=seed).predict(test)
+
+    in_turn = [predicted(seed) for seed in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        at_once = list(pool.map(predicted, range(2)))
+    np.testing.assert_array_equal(at_once, in_turn)
+
+
+def test_what_was_trained_on_is_not_held_in_memory(network_task):
+    held = []
+
+    def noted(section, genes):
+        batch = small_batch(section, genes)
+        held.append(weakref.ref(batch.patches))
+        return batch
+
+    gc.collect()
+    gc.disable()
+    try:
+        fitted = replace(NETWORK, batch=noted).fit(network_task, seed=0)
+        assert [patches() for patches in held] == [None, None]
+    finally:
+        gc.enable()
+    assert fitted.seen == ("C3", "C2")
 
 
 def test_without_an_inner_fold_no_epoch_can_be_chosen(task):

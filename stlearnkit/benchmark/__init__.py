@@ -244,7 +244,8 @@ def audit(
         raise ValueError(
             f"two fits with seed {seed} on the same data differ by up to "
             f"{np.abs(true - again).max():.3g}: leaks cannot be told from chance. Let "
-            "all chance in the predictor depend on the seed."
+            "all chance in the predictor depend on the seed; on a GPU, give a "
+            "NetworkPredictor trainer={'deterministic': True}."
         )
     raise LeakError(
         f"predictions on fold {fold.name!r} change by up to "

@@ -2,7 +2,9 @@
 
 __all__ = ["NetworkPredictor"]
 
+import gc
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,10 @@ from stlearnkit.sections import Section
 if TYPE_CHECKING:  # torch and Lightning are slow to import
     from stlearnkit.batches import SectionBatch, SpotPredictor
     from stlearnkit.training import FitConfig, Fitted
+
+# All threads share torch's random numbers: of two that train at once, as threads of a
+# Dask worker may, each would draw some that are the other's.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,9 @@ class NetworkPredictor:
     config
         How to train; its seed is replaced by that of the benchmark.
     folder
-        Where runs are kept, each under its own name, so that training that was
-        interrupted goes on. Without it nothing is kept.
+        Where runs are kept, so that training that was interrupted goes on. Each is
+        named after all that decides it: the first weights, batches, settings and
+        `trainer`. Without it nothing is kept.
     trainer
         For `training.fit`: `accelerator`, `devices` and the like.
     name
@@ -96,20 +103,22 @@ class NetworkPredictor:
             [self._with_targets(sections[name], task.panel.genes) for name in names]
             for names in (inner.train, inner.test)
         )
-        with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
-            torch.default_generator.manual_seed(seed)
-            model = self.model(
-                mean_profile([sections[name] for name in inner.train], task.panel)
+        profile = mean_profile([sections[name] for name in inner.train], task.panel)
+        config = replace(self.config or FitConfig(), seed=seed)
+        with _ONE_AT_A_TIME:
+            with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+                torch.default_generator.manual_seed(seed)
+                model = self.model(profile)
+            fitted = fit(
+                model,
+                train,
+                validation,
+                folder=self._run_folder(model, train, validation, config),
+                config=config,
+                progress=False,
+                **self.trainer,
             )
-        fitted = fit(
-            model,
-            train,
-            validation,
-            folder=self._run_folder(inner.train, inner.test, task.panel.genes, seed),
-            config=replace(self.config or FitConfig(), seed=seed),
-            progress=False,
-            **self.trainer,
-        )
+        gc.collect()  # Lightning's objects refer to each other, and to all batches
         return FittedNetwork(fitted, self)
 
     def _with_targets(self, section: Section, genes: tuple[str, ...]) -> "SectionBatch":
@@ -119,13 +128,43 @@ class NetworkPredictor:
         measured = torch.from_numpy(log_normalised(section, genes)).float()
         return replace(self.batch(section, genes), targets=measured)
 
-    def _run_folder(self, *asked: Any) -> Path | None:
-        """Return the folder of one run, or None if nothing is to be kept."""
+    def _run_folder(
+        self,
+        model: "SpotPredictor",
+        train: "Sequence[SectionBatch]",
+        validation: "Sequence[SectionBatch]",
+        config: "FitConfig",
+    ) -> Path | None:
+        """Return the folder of one run, or None if nothing is to be kept.
+
+        Its name is a hash of content, not of what settings are called: functions that
+        make models and batches can change without their names.
+        """
         if self.folder is None:
             return None
-        named = repr((self.name, *asked)).encode()
-        digest = hashlib.blake2b(named, digest_size=8).hexdigest()
-        return self.folder / digest
+        words = [type(model), model.config, config, sorted(self.trainer.items())]
+        digest = hashlib.blake2b(repr(words).encode(), digest_size=16)
+        parts = [model.state_dict(), *map(vars, train), {}, *map(vars, validation)]
+        for part in parts:
+            for name, value in part.items():
+                digest.update(f"{name} {_shape(value)} ".encode())
+                digest.update(_content(value))
+            digest.update(b"next ")
+        return self.folder / digest.hexdigest()
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Return the shape of a tensor; anything else has none."""
+    return tuple(getattr(value, "shape", ()))
+
+
+def _content(value: Any) -> bytes:
+    """Return a tensor, or words, as bytes."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return repr(value).encode()
+    return value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 @dataclass(frozen=True, eq=False)

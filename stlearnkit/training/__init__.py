@@ -106,8 +106,9 @@ def fit(
         Show a bar.
     **trainer
         Given on to `lightning.Trainer` as they are: `accelerator`, `devices`,
-        `num_nodes`, `strategy`, `precision`. As they default here: a GPU if there is
-        one, one device, half precision on a GPU.
+        `num_nodes`, `strategy`, `precision` (full or mixed; batches stay as they are).
+        As they default here: a GPU if there is one, one device, mixed half precision
+        on a GPU.
 
     Raises
     ------
