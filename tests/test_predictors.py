@@ -4,7 +4,7 @@ import gc
 import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import blocks
@@ -306,10 +306,10 @@ def test_without_an_inner_fold_no_epoch_can_be_chosen(task):
 def test_the_best_has_the_least_validation_error(network_task):
     lazy = replace(NETWORK, name="lazy", config=replace(QUICK, learning_rate=1e-9))
     best = BestOf((lazy, NETWORK), name="best").fit(network_task, seed=0)
-    assert best.predictor is NETWORK
+    assert best.best.predictor is NETWORK
     of_both = [some.fit(network_task, seed=0) for some in (lazy, NETWORK)]
     assert best.validation_error == min(some.validation_error for some in of_both)
-    assert best.validation_error == best.fitted.history["val_mse"].min()
+    assert best.validation_error == best.best.fitted.history["val_mse"].min()
 
 
 def test_ridges_can_be_chosen_among_too(task):
@@ -318,8 +318,32 @@ def test_ridges_can_be_chosen_among_too(task):
     )
     best = BestOf((near, wide)).fit(task, seed=0)
     errors = [some.fit(task, seed=0).validation_error for some in (near, wide)]
-    assert best.predictor == (near, wide)[np.argmin(errors)]
-    assert best.model.held_out_mse.mean(axis=0).min() == min(errors)
+    assert best.best.predictor == (near, wide)[np.argmin(errors)]
+    assert best.best.model.held_out_mse.mean(axis=0).min() == min(errors)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A predictor and its own fit, which predicts its error everywhere."""
+
+    validation_error: float
+    seen: tuple[str, ...]
+    name: str = "ready"
+
+    def fit(self, task, seed):
+        return self
+
+    def predict(self, section):
+        return np.full((section.n_spots, 2), self.validation_error)
+
+
+def test_the_best_has_seen_what_its_rivals_saw(task):
+    rivals = Ready(0.3, ("C2", "C3")), Ready(0.2, ("C3",)), Ready(0.4, ("C4",))
+    best = BestOf(rivals).fit(task, seed=0)
+    assert best.best is rivals[1]
+    assert best.seen == ("C2", "C3", "C4")
+    (test,) = task.observed
+    assert (best.predict(test) == 0.2).all()
 
 
 def test_what_has_no_validation_error_cannot_be_chosen(task):

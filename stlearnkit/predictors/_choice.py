@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float
+
 from stlearnkit.predictors._task import FittedPredictor, Predictor, Task
+from stlearnkit.sections import Section
 
 
 @runtime_checkable
@@ -63,7 +67,7 @@ class BestOf:
         if not self.candidates:
             raise ValueError("candidates is empty: give at least one predictor.")
 
-    def fit(self, task: Task, seed: int) -> FittedPredictor:
+    def fit(self, task: Task, seed: int) -> "FittedBest":
         """Fit all candidates and return the one with the least validation error.
 
         Parameters
@@ -88,4 +92,24 @@ class BestOf:
                     "fit returns."
                 )
             fitted.append(result)
-        return min(fitted, key=lambda result: result.validation_error)
+        best = min(fitted, key=lambda result: result.validation_error)
+        # Those that lost had a part in the choice, and so had what they saw.
+        seen = dict.fromkeys(name for result in fitted for name in result.seen)
+        return FittedBest(best, tuple(seen))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedBest:
+    """The candidate that `BestOf` kept, and all sections that any of them saw."""
+
+    best: Validated
+    seen: tuple[str, ...]
+
+    @property
+    def validation_error(self) -> float:
+        """Mean squared error of the one kept, on training sections set aside."""
+        return self.best.validation_error
+
+    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
+        """Return what the candidate kept predicts."""
+        return self.best.predict(section)

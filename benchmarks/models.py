@@ -1,0 +1,131 @@
+"""Every model so far under one protocol, beside the trivial predictors.
+
+Run with `STLEARNKIT_DATA` and `STLEARNKIT_WEIGHTS` set, or with a network:
+
+    python benchmarks/models.py FOLDER [--seeds 0 1 2] [--only ridge]
+
+Results are kept in FOLDER: a run that was stopped goes on where it was, and one that
+asks for more seeds computes only those. Near-empty spots flatter whatever knows the
+library size, so all is scored twice, with all spots and with those of 100 transcripts
+or more; networks are trained once, as their runs are kept too.
+
+ST-Net stands here twice: with the settings of the chapter "A first network", trained
+with several seeds, and with settings chosen anew in every fold, by the error on a
+training section that is set aside; the same section chooses the epoch. Each seed sets
+another section aside.
+"""
+
+import argparse
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from stlearnkit.batches import PatchRecipe
+from stlearnkit.benchmark import evaluate
+from stlearnkit.datasets import her2st
+from stlearnkit.environment import gpu_name
+from stlearnkit.folds import Fold, leave_one_section_out
+from stlearnkit.models.cnn import STNet, STNetConfig
+from stlearnkit.predictors import (
+    BestOf,
+    MeanPredictor,
+    NetworkPredictor,
+    Predictor,
+    RidgePredictor,
+)
+from stlearnkit.reports import overview, paired_difference, per_unit, printed
+from stlearnkit.training import FitConfig
+
+PATIENT_C = ("C2", "C3", "C4", "C5", "C6")
+FOLDS = (
+    *leave_one_section_out(PATIENT_C),
+    Fold("B4", train=PATIENT_C, test=("B4",), claim="patient"),
+)
+SETTINGS = ((64, 1e-4), (64, 3e-4), (112, 1e-4), (112, 3e-4))  # px, learning rate
+SCORES = ("pcc", "pcc_beyond", "pcc_library_size", "ceiling", "skill", "mse")
+
+
+def short_stnet(folder: Path) -> NetworkPredictor:
+    """Return ST-Net as the chapter trains it, in a few seconds a fold."""
+    return NetworkPredictor(
+        partial(STNet, config=STNetConfig(n_frozen_stages=4)),
+        PatchRecipe(224.0, 64),
+        FitConfig(max_epochs=8),
+        folder=folder,
+        name="ST-Net, short",
+    )
+
+
+def stnet(folder: Path) -> BestOf:
+    """Return ST-Net with the settings that each fold may choose from."""
+    candidates = tuple(
+        NetworkPredictor(
+            partial(STNet, config=STNetConfig(n_frozen_stages=2)),
+            PatchRecipe(224.0, side_px),
+            FitConfig(max_epochs=15, learning_rate=rate),
+            folder=folder,
+            name=f"ST-Net, {side_px} px, {rate:g}",
+        )
+        for side_px, rate in SETTINGS
+    )
+    return BestOf(candidates, name="ST-Net")
+
+
+def report(table: pd.DataFrame) -> None:
+    """Print every section, the means of all scores, and how sure they are."""
+    for score in ("pcc", "mse"):
+        units = per_unit(table, score=score)
+        wide = units.pivot(index=["claim", "name"], columns="predictor", values="value")
+        print(score, wide.round(4).to_string(), sep="\n")
+    columns = {score: overview(table, score=score)["mean"] for score in SCORES}
+    print(pd.DataFrame(columns).round(4).to_string(), "\n")
+    print(printed(overview(table)), "\n")
+    names = [name for name in table["predictor"].unique() if name != "mean profile"]
+    for name in names:
+        print(f"{name} over the mean profile, skill")
+        difference = paired_difference(table, name, "mean profile", score="skill")
+        print(printed(difference, digits=3), "\n")
+        if name != "ridge" and "ridge" in names:
+            print(f"{name} over ridge, PCC")
+            print(printed(paired_difference(table, name, "ridge"), digits=3), "\n")
+
+
+def main() -> None:
+    """Evaluate all on six folds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", help="names of predictors")
+    asked = parser.parse_args()
+    runs = asked.folder / "runs"
+    competitors: list[tuple[Predictor, list[int]]] = [
+        (MeanPredictor(), [0]),
+        (RidgePredictor(), [0]),
+        (short_stnet(runs), asked.seeds),
+        (stnet(runs), asked.seeds[:1]),
+    ]
+    print(f"{gpu_name() or 'no GPU'}, {torch.get_num_threads()} CPU threads for torch")
+    for least in (1, 100):
+        started = time.perf_counter()
+        tables = [
+            evaluate(
+                FOLDS,
+                [predictor],
+                load=her2st,
+                folder=asked.folder / f"least_{least}",
+                seeds=seeds,
+                min_transcripts=least,
+            )
+            for predictor, seeds in competitors
+            if not asked.only or predictor.name in asked.only
+        ]
+        print(f"\nspots of {least} or more transcripts")
+        report(pd.concat(tables, ignore_index=True))
+        print(f"{time.perf_counter() - started:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main()
