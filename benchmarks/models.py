@@ -9,10 +9,10 @@ asks for more seeds computes only those. Near-empty spots flatter whatever knows
 library size, so all is scored twice, with all spots and with those of 100 transcripts
 or more; networks are trained once, as their runs are kept too.
 
-ST-Net stands here twice: with the settings of the chapter "A first network", trained
-with several seeds, and with settings chosen anew in every fold, by the error on a
-training section that is set aside; the same section chooses the epoch. Each seed sets
-another section aside.
+ST-Net stands here twice: with the library's settings and eight epochs, trained with
+several seeds, and with settings chosen anew in every fold, by the error on a training
+section that is set aside; the same section chooses the epoch. Each seed sets another
+section aside.
 """
 
 import argparse
@@ -49,7 +49,7 @@ SCORES = ("pcc", "pcc_beyond", "pcc_library_size", "ceiling", "skill", "mse")
 
 
 def short_stnet(folder: Path) -> NetworkPredictor:
-    """Return ST-Net as the chapter trains it, in a few seconds a fold."""
+    """Return ST-Net as a laptop trains it in half a minute a fold."""
     return NetworkPredictor(
         partial(STNet, config=STNetConfig(n_frozen_stages=4)),
         PatchRecipe(224.0, 64),
