@@ -2,7 +2,7 @@
 
 Tissue has no up and no left: a patch that is turned or mirrored is as good a patch.
 Training on all eight is eight times as many pictures; predicting from all eight and
-taking the mean makes a prediction that no turn of the slide can change.
+taking the mean makes a prediction that no quarter turn or mirroring can change.
 
 Taught in the chapter "A first network".
 """

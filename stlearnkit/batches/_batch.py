@@ -33,8 +33,8 @@ class SectionBatch:
     section_index: Int[torch.Tensor, " spots"]
     """For each spot the position of its section in `sections`."""
     coords_um: Float[torch.Tensor, "spots 3"]
-    """Centres (x, y, z): in the frame of the section, z = 0; for a stack in its
-    reference frame."""
+    """Centres (x, y, z) in the frame of the section, z = 0, or of the stack's
+    reference."""
     queries: Int[torch.Tensor, " queries"]
     """Rows of the spots to predict; all others are context."""
     patches: UInt8[torch.Tensor, "queries 3 side side"] | None = None

@@ -14,6 +14,7 @@ Taught in the chapter "A first network".
 __all__ = [
     "FitConfig",
     "Fitted",
+    "Run",
     "SpotModule",
     "TrainingError",
     "fit",
@@ -47,7 +48,7 @@ class Fitted:
     run: Run
     """What was asked for; `run.seen` are the sections it must not be tested on."""
     history: pd.DataFrame
-    """One row per epoch: `epoch`, `train_loss`, `val_mse`, `val_pcc`, `learning_rate`.
+    """One row per epoch, with `epoch`, `train_loss`, `val_mse`, `val_pcc`, `learning_rate`.
     Epoch 0 is the model before training."""
 
     @property

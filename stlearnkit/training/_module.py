@@ -46,7 +46,7 @@ class SpotModule(LightningModule):
         self.config = config
         self.train_loss = MeanMetric()
         self.scores: dict[str, float] = {}
-        """Of the last validation: `val_mse` and `val_pcc`, means over sections."""
+        """`val_mse` and `val_pcc` of the last validation, means over sections."""
 
     def train_dataloader(self) -> torch.utils.data.DataLoader:
         """Return the steps of the current epoch, this process's share of each."""
@@ -176,8 +176,9 @@ def predict(
 
     .. math:: \hat y_i = \frac 1 8 \sum_{s} f(s \cdot x)_i
 
-    The mean does not change when the slide is turned or mirrored, and is a little less
-    noisy than one look; it costs as much more as there are symmetries.
+    With all eight, the mean does not change when the slide is mirrored or turned by
+    quarters, and is a little less noisy than one look; it costs as much more as there
+    are symmetries.
 
     Parameters
     ----------
