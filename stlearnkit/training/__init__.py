@@ -48,8 +48,8 @@ class Fitted:
     run: Run
     """What was asked for; `run.seen` are the sections it must not be tested on."""
     history: pd.DataFrame
-    """One row per epoch, with `epoch`, `train_loss`, `val_mse`, `val_pcc`, `learning_rate`.
-    Epoch 0 is the model before training."""
+    """One row per epoch, with `epoch`, `train_loss`, `val_mse`, `val_pcc` and
+    `learning_rate`. Epoch 0 is the model before training."""
 
     @property
     def best_epoch(self) -> int:
