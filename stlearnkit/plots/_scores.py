@@ -115,6 +115,7 @@ def learning_curves(history: pd.DataFrame, ax: Axes) -> Axes:
     )
     ax.set(xlabel="epoch", ylabel="mean squared error")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.margins(x=0.1)
     ax.legend(frameon=False)
     return ax
 
