@@ -5,11 +5,13 @@ Run with `STLEARNKIT_DATA` and `STLEARNKIT_WEIGHTS` set, or with a network:
     python benchmarks/training.py [--side-px 64] [--frozen 4]
 
 Both train on the same patches in the same order: two sections to learn from, one to
-validate on after every epoch, weights and state saved after every epoch. What is
-compared is the time of further epochs, so that setting up counts for neither.
+predict and score after every epoch, weights and state saved after every epoch so that
+no crash leaves half a file. What is compared is the time of further epochs, so that
+setting up counts for neither.
 """
 
 import argparse
+import os
 import resource
 import tempfile
 import time
@@ -20,6 +22,7 @@ import torch
 
 import stlearnkit as stk
 from stlearnkit.batches import SectionBatch
+from stlearnkit.metrics import pcc_per_gene, summarise
 from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.symmetries import SYMMETRIES
 from stlearnkit.training import FitConfig, fit, predict
@@ -65,36 +68,57 @@ def by_library(model: STNet, batches: list[SectionBatch], config: FitConfig) -> 
         return time.perf_counter() - started
 
 
+def store(content: object, file: Path) -> None:
+    """Save so that a crash leaves the old file or the new one, as `fit` does."""
+    unfinished = file.with_suffix(".tmp")
+    torch.save(content, unfinished)
+    with unfinished.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    unfinished.replace(file)
+
+
 def by_hand(model: STNet, batches: list[SectionBatch], config: FitConfig) -> float:
-    """Return the seconds that a plain loop takes for the same."""
+    """Return the seconds that a plain loop takes for the same.
+
+    Raises
+    ------
+    RuntimeError
+        If the loss is no number.
+    """
     started = time.perf_counter()
     model.to(DEVICE).train()
     optimizer = torch.optim.AdamW(
         model.parameter_groups(config.learning_rate), weight_decay=config.weight_decay
     )
-    pictures = [b.patches for b in batches]
-    targets = [b.targets for b in batches]
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000)
+    *training, validation = batches
+    sizes = [batch.n_queries for batch in training]
+    measured = validation.targets.double().numpy()
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(config.max_epochs):
-            for step in plan_epoch(
-                [len(t) for t in targets[:2]], 32, augment=True, seed=0, epoch=epoch
-            ):
-                rows = torch.from_numpy(step.rows)
-                x = step.symmetry.of_images(pictures[step.batch][rows].to(DEVICE))
-                y = targets[step.batch][rows].to(DEVICE)
+            for step in plan_epoch(sizes, 32, augment=True, seed=0, epoch=epoch):
+                batch, rows = training[step.batch], torch.from_numpy(step.rows)
+                x = step.symmetry.of_images(batch.patches[rows].to(DEVICE))
+                y = batch.targets[rows].to(DEVICE)
                 optimizer.zero_grad()
                 loss = torch.nn.functional.mse_loss(model.of_patches(x), y)
+                if not torch.isfinite(loss):
+                    raise RuntimeError("the loss is no number")
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
+                schedule.step()
             model.eval()
             with torch.inference_mode():
-                for part in pictures[2].split(32):
-                    model.of_patches(part.to(DEVICE)).cpu()
+                parts = validation.patches.split(32)
+                predicted = torch.cat(
+                    [model.of_patches(p.to(DEVICE)).cpu() for p in parts]
+                )
+            scores = pcc_per_gene(predicted.double().numpy(), measured)
             model.train()
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save(state, Path(folder) / "last.pt")
-            torch.save(model.state_dict(), Path(folder) / "best.pt")
+            store({**state, "pcc": summarise(scores).mean}, Path(folder) / "last.pt")
+            store(model.state_dict(), Path(folder) / "best.pt")
     return time.perf_counter() - started
 
 
@@ -117,7 +141,7 @@ def timed(function: object, *arguments: object) -> float:
 def main() -> None:
     """Print images a second for both, and their ratio; and the memory it took."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--side-px", type=int, default=64)
+    parser.add_argument("--side-px", type=int, default=112)
     parser.add_argument("--frozen", type=int, default=4)
     arguments = parser.parse_args()
     batches = make_batches(arguments.side_px)

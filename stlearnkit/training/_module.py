@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from lightning import LightningModule
-from torchmetrics import MeanMetric
 
 from stlearnkit.batches import SectionBatch, SpotPredictor
 from stlearnkit.metrics import mse, pcc_per_gene, summarise
@@ -44,9 +43,9 @@ class SpotModule(LightningModule):
         self.train_batches = train
         self.validation_batches = validation
         self.config = config
-        self.train_loss = MeanMetric()
         self.scores: dict[str, float] = {}
-        """`val_mse` and `val_pcc` of the last validation, means over sections."""
+        """`train_loss` of the last epoch, a mean over its spots, and `val_mse` and
+        `val_pcc` of the last validation, means over sections."""
 
     def train_dataloader(self) -> torch.utils.data.DataLoader:
         """Return the steps of the current epoch, this process's share of each."""
@@ -72,10 +71,17 @@ class SpotModule(LightningModule):
         )
         return torch.utils.data.DataLoader(cast(Any, [list(mine)]), batch_size=None)
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the losses of the epoch before."""
+        self._loss_sum, self._n_trained = 0.0, 0
+
     def on_train_batch_start(self, step: Any, index: int) -> None:
         """Draw dropout from the number of the step, so that runs can be resumed."""
         place = (self.config.seed, self.trainer.global_step, self.trainer.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":  # costs a millisecond, even where there is none
+            torch.manual_seed(seed)
 
     def training_step(self, step: Sequence[Any], index: int) -> torch.Tensor:
         """Return the loss of one step.
@@ -87,11 +93,20 @@ class SpotModule(LightningModule):
         """
         batch, weight = step
         loss = self.model.loss(self.model(batch), batch)
-        if not torch.isfinite(loss):
-            raise self._diverged(f"the loss is {loss.item()}", batch)
-        self.train_loss.update(loss.detach(), batch.n_queries if weight else 0)
-        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise self._diverged(f"the loss is {value}", batch)
+        if weight:  # else the spot belongs to another process
+            self._loss_sum += value * batch.n_queries
+            self._n_trained += batch.n_queries
         return weight * loss
+
+    def on_train_epoch_end(self) -> None:
+        """Gather the losses of all processes."""
+        mine = torch.tensor([self._loss_sum, self._n_trained], device=self.device)
+        total, number = self.trainer.strategy.reduce(mine, reduce_op="sum").tolist()
+        self.scores["train_loss"] = total / number
+        self.log("train_loss", self.scores["train_loss"])
 
     def validation_step(self, numbers: Sequence[int], index: int) -> None:
         """Predict and score the validation sections of this process.
@@ -126,8 +141,8 @@ class SpotModule(LightningModule):
             self._validated.to(self.device), reduce_op="sum"
         )
         error, pcc = of_all.cpu().double().mean(dim=0).tolist()
-        self.scores = {"val_mse": error, "val_pcc": pcc}
-        self.log_dict(self.scores, prog_bar=True)
+        self.scores |= {"val_mse": error, "val_pcc": pcc}
+        self.log_dict({"val_mse": error, "val_pcc": pcc}, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW, its rate rising at first and then falling to 0."""

@@ -64,7 +64,8 @@ class _Keeper(Checkpoint):
     def on_sanity_check_end(self, trainer: Trainer, module: Any) -> None:
         """Record the model as it is before training: the mean profile."""
         if not self.rows:  # else the run is resumed
-            self._record(trainer, module, epoch=0, train_loss=float("nan"), rate=0.0)
+            module.scores["train_loss"] = float("nan")
+            self._record(trainer, module, epoch=0, rate=0.0)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         """Record the epoch; save the weights if they are the best, and the state.
@@ -74,10 +75,9 @@ class _Keeper(Checkpoint):
         TrainingError
             If the state cannot be written.
         """
-        loss = float(trainer.callback_metrics["train_loss"])
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         epoch = trainer.current_epoch + 1
-        self._record(trainer, module, epoch=epoch, train_loss=loss, rate=rate)
+        self._record(trainer, module, epoch=epoch, rate=rate)
         if trainer.should_stop and trainer.is_global_zero:
             # Before the state: whoever goes on from that would not stop here again.
             save(self.folder / _DONE, b"")
@@ -101,12 +101,12 @@ class _Keeper(Checkpoint):
         module: SpotModule,
         *,
         epoch: int,
-        train_loss: float,
         rate: float,
     ) -> None:
         """Add a row to the history, and save the weights if none were better."""
         best = min((row["val_mse"] for row in self.rows), default=float("inf"))
-        row = {"epoch": epoch, "train_loss": train_loss, **module.scores}
+        names = ("train_loss", "val_mse", "val_pcc")
+        row = {"epoch": epoch, **{name: module.scores[name] for name in names}}
         self.rows.append({**row, "learning_rate": rate})
         if not trainer.is_global_zero:
             return
