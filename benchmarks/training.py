@@ -28,7 +28,7 @@ from stlearnkit.symmetries import SYMMETRIES
 from stlearnkit.training import FitConfig, fit, predict
 from stlearnkit.training._steps import plan_epoch
 
-FEW, MANY = 1, 4  # epochs; their difference is what is timed
+FEW, MANY = 1, 8  # epochs; their difference is what is timed
 N_ROUNDS = 3
 ACCELERATOR = "gpu" if torch.cuda.is_available() else "cpu"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
