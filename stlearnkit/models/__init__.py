@@ -3,13 +3,13 @@
 The first is taught in the chapter "Features and the linear baseline".
 """
 
-__all__ = ["baselines", "cnn"]
+__all__ = ["baselines", "cnn", "attention"]
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stlearnkit.models import baselines, cnn
+    from stlearnkit.models import attention, baselines, cnn
 else:
 
     def __getattr__(name):
