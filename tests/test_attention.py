@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from stlearnkit.models.attention import (
     Block,
@@ -22,9 +23,9 @@ def tokens(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=generator, dtype=dtype).requires_grad_()
 
 
-def layer(*, seed=0, **options):
+def layer(**options):
     """Return attention with nothing at 0, so that every part counts."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     attention = MultiHeadAttention(WIDTH, 3, **options).double()
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -44,18 +45,18 @@ def oracle(ours):
     width, context_width = ours.to_queries.in_features, ours.to_keys.in_features
     theirs = torch.nn.MultiheadAttention(
         width, ours.n_heads, batch_first=True, kdim=context_width, vdim=context_width
-    ).double()
+    )
     layers = (ours.to_queries, ours.to_keys, ours.to_values)
     weights = [each.weight for each in layers]
-    biases = torch.cat([each.bias for each in layers])
     names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
-    state = {"in_proj_bias": biases, "out_proj.weight": ours.to_output.weight}
-    state["out_proj.bias"] = ours.to_output.bias
     if width == context_width:
-        state["in_proj_weight"] = torch.cat(weights)
-    else:
-        state.update(zip(names, weights, strict=True))
-    return lambda *args, **kw: torch.func.functional_call(theirs, state, args, kw)
+        names, weights = ("in_proj_weight",), [torch.cat(weights)]
+    biases = torch.cat([each.bias for each in layers])
+    theirs.out_proj = ours.to_output
+    for name, tensor in zip((*names, "in_proj_bias"), (*weights, biases), strict=True):
+        delattr(theirs, name)  # what is no leaf cannot stand where a parameter is
+        setattr(theirs, name, tensor)
+    return theirs
 
 
 def gradients(output, inputs):
@@ -65,12 +66,16 @@ def gradients(output, inputs):
 
 
 def assert_same(found, expected, inputs, atol):
-    """Compare values and gradients."""
+    """Compare values, and gradients relative to the largest."""
     assert torch.allclose(found, expected, rtol=0, atol=atol)
-    pairs = zip(gradients(found, inputs), gradients(expected, inputs), strict=True)
-    for one, other in pairs:
-        assert other.any()
-        assert torch.allclose(one, other, rtol=0, atol=atol)
+    pairs = list(
+        zip(gradients(found, inputs), gradients(expected, inputs), strict=True)
+    )
+    size = max(other.abs().max().item() for _, other in pairs)
+    assert size > 1e-3
+    assert all(
+        torch.allclose(*pair, rtol=0, atol=atol * max(size, 1)) for pair in pairs
+    )
 
 
 def test_three_tokens_by_hand():
@@ -135,12 +140,179 @@ def test_readable_equation_equals_the_fused_kernel(seed, with_bias, with_mask):
 def test_equals_torch_in_self_attention(with_mask, return_weights):
     ours, x = layer(), tokens(2, N_KEYS, WIDTH)
     mask = seen(2, 1, N_KEYS) if with_mask else None
-    hidden = None if mask is None else ~mask[:, 0]
-    expected, _ = oracle(ours)(x, x, x, key_padding_mask=hidden)
+    hidden = (
+        None if mask is None else ~mask.repeat_interleave(3, 0).repeat(1, N_KEYS, 1)
+    )
+    expected, weights = oracle(ours)(
+        x, x, x, attn_mask=hidden, average_attn_weights=False
+    )
     found = ours(x, mask=mask, return_weights=return_weights)
-    inputs = [x, *ours.parameters()]
+    if return_weights:
+        found, our_weights = found
+        assert torch.allclose(our_weights, weights, rtol=0, atol=1e-12)
+    assert_same(found, expected, [x, *ours.parameters()], atol=1e-12)
+
+
+@pytest.mark.parametrize("return_weights", [False, True])
+@pytest.mark.parametrize("context_width", [WIDTH, 8])
+def test_equals_torch_in_cross_attention(context_width, return_weights):
+    ours = layer(context_width=context_width)
+    x, context = tokens(2, N_QUERIES, WIDTH), tokens(2, N_KEYS, context_width, seed=1)
+    bias, mask = tokens(3, N_QUERIES, N_KEYS), seen(2, N_QUERIES, N_KEYS)
+    added = bias.masked_fill(~mask[:, None], -math.inf).flatten(0, 1)
+    expected, _ = oracle(ours)(x, context, context, attn_mask=added)
+    found = ours(x, context, bias=bias, mask=mask, return_weights=return_weights)
     found = found[0] if return_weights else found
-    assert_same(found, expected, inputs, atol=1e-12)
+    assert_same(found, expected, [x, context, bias, *ours.parameters()], atol=1e-12)
+
+
+def test_equals_torch_in_single_precision():
+    ours = MultiHeadAttention(WIDTH, 3)
+    x = tokens(2, N_KEYS, WIDTH, dtype=torch.float32)
+    for found in (ours(x), ours(x, return_weights=True)[0]):
+        expected, _ = oracle(ours)(x, x, x)
+        assert_same(found, expected, [x, *ours.parameters()], atol=1e-6)
+
+
+EXTRAS = [None, (1, 1), (N_QUERIES, 1), (1, N_KEYS), (N_QUERIES, N_KEYS)]
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("mask_shape", EXTRAS)
+@pytest.mark.parametrize("bias_shape", EXTRAS)
+def test_asking_for_weights_changes_nothing(leading, whole, mask_shape, bias_shape):
+    ours = layer()
+    x, context = tokens(*leading, N_QUERIES, WIDTH), tokens(*leading, N_KEYS, WIDTH)
+    before = leading if whole else ()
+    bias = None if bias_shape is None else tokens(*before, 3, *bias_shape)
+    mask = None if mask_shape is None else seen(*before, *mask_shape)
+    fused = ours(x, context, bias=bias, mask=mask)
+    readable, weights = ours(x, context, bias=bias, mask=mask, return_weights=True)
+    assert weights.shape == (*leading, 3, N_QUERIES, N_KEYS)
+    inputs = [x, context, *ours.parameters(), *([] if bias is None else [bias])]
+    assert_same(fused, readable, inputs, atol=1e-12)
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_memory_is_saved_for_any_leading_axes(leading, with_mask):
+    # With no other kernel allowed, PyTorch refuses what would take memory N².
+    ours, x = layer(), tokens(*leading, N_KEYS, WIDTH)
+    mask = seen(*leading, 1, N_KEYS) if with_mask else None
+    expected, _ = ours(x, mask=mask, return_weights=True)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        assert_same(ours(x, mask=mask), expected, [x], atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_of_keys_does_not_count_and_that_of_queries_is_kept(seed):
+    ours = layer()
+    x, context = (
+        tokens(N_QUERIES, WIDTH, seed=seed),
+        tokens(N_KEYS, WIDTH, seed=seed + 9),
+    )
+    mask = seen(N_QUERIES, N_KEYS, seed=seed)
+    torch.manual_seed(seed)
+    rows, columns = torch.randperm(N_QUERIES), torch.randperm(N_KEYS)
+    moved = ours(x[rows], context[columns], mask=mask[rows][:, columns])
+    assert torch.allclose(moved, ours(x, context, mask=mask)[rows])
+
+
+@pytest.mark.parametrize("return_weights", [False, True])
+def test_a_hidden_key_is_as_one_that_is_not_there(return_weights):
+    ours, x = layer(), tokens(2, N_QUERIES, WIDTH)
+    context = tokens(2, N_KEYS, WIDTH, seed=1)
+    mask = torch.arange(N_KEYS)[None] != 3
+    hidden = ours(x, context, mask=mask, return_weights=return_weights)
+    without = ours(x, context[:, mask[0]])
+    assert torch.allclose(hidden[0] if return_weights else hidden, without)
+
+
+@pytest.mark.parametrize("return_weights", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_query_that_sees_nothing_gets_nothing(return_weights, with_bias):
+    ours, x = layer(), tokens(2, N_QUERIES, WIDTH)
+    context = tokens(2, N_KEYS, WIDTH, seed=1)
+    bias = tokens(3, N_QUERIES, N_KEYS) if with_bias else None
+    mask = seen(2, N_QUERIES, N_KEYS)
+    mask[0, 2] = False
+    found = ours(x, context, bias=bias, mask=mask, return_weights=return_weights)
+    if return_weights:
+        found, weights = found
+        assert not weights[0, :, 2].any()
+    assert found[0, 2].equal(ours.to_output.bias)
+    of_x, of_context = gradients(found, [x, context])
+    assert of_x.isfinite().all()
+    assert of_context.isfinite().all()
+    blind = torch.zeros(2, N_QUERIES, dtype=torch.bool)
+    blind[0, 2] = True
+    assert (of_x == 0).all(-1).equal(blind)
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_gradient_is_that_of_finite_differences(with_mask):
+    mask = seen(3, 4) if with_mask else None
+    if with_mask:
+        mask[1] = False
+    inputs = (tokens(3, 2), tokens(4, 2, seed=1), tokens(4, 3, seed=2), tokens(3, 4))
+    assert torch.autograd.gradcheck(
+        lambda q, k, v, b: scaled_dot_product(q, k, v, bias=b, mask=mask), inputs
+    )
+
+
+@pytest.mark.parametrize("return_weights", [False, True])
+def test_dropout_stops_at_inference_whatever_was_called_before(return_weights):
+    # In released code the switch was lost on the way, and predictions were random.
+    model = torch.nn.ModuleDict({"block": Block(WIDTH, 3, weight_dropout=0.5)}).double()
+    attention, x = model["block"].attention, tokens(2, N_KEYS, WIDTH)
+
+    def attend():
+        found = attention(x, return_weights=return_weights)
+        return found[0] if return_weights else found
+
+    model.eval()
+    expected = attend()
+    model.train()
+    assert not torch.allclose(attend(), attend())
+    for prepare in (
+        lambda: model.eval(),
+        lambda: model.train().eval(),
+        lambda: model.eval().train().eval(),
+        lambda: (model.train(), attend(), model.eval(), attend()),
+        lambda: model.eval().requires_grad_(False),
+    ):
+        prepare()
+        assert torch.allclose(attend(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("return_weights", [False, True])
+def test_dropout_is_right_on_average(return_weights):
+    attention, x = layer(dropout=0.3), tokens(N_KEYS, WIDTH).detach()
+    torch.manual_seed(1)
+    many = x.expand(4000, -1, -1)
+    found = attention.train()(many, return_weights=return_weights)
+    found = found[0] if return_weights else found
+    error = (found.mean(0) - attention.eval()(x)) / (found.std(0) / 4000**0.5)
+    assert found.std(0).min() > 0
+    assert error.abs().max() < 5
+
+
+def test_weights_are_those_before_dropout():
+    attention, x = layer(dropout=0.5), tokens(N_KEYS, WIDTH)
+    _, weights = attention.train()(x, return_weights=True)
+    assert weights.equal(attention.eval()(x, return_weights=True)[1])
+
+
+def test_half_precision_takes_a_bias_in_full():
+    block = Block(WIDTH, 3)
+    x = tokens(2, 4, WIDTH, dtype=torch.float32)
+    bias = tokens(3, 4, 4, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = block(x, bias=bias)
+        readable, _ = block.attention(x, bias=bias, return_weights=True)
+        assert torch.allclose(readable, block.attention(x, bias=bias), atol=0.05)
+    assert torch.allclose(half.float(), block(x, bias=bias), atol=0.1)
 
 
 def test_block_is_two_steps_added():
@@ -166,3 +338,173 @@ def test_relative_bias_by_hand():
         bias.by_offset.copy_(torch.tensor([[0.0, 1.0, 2.0, 3.0]]))
     # Same place 0, next column 1, next row 2, both 3; tokens go row by row.
     assert bias().tolist() == [[[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]]]
+
+
+def test_relative_bias_depends_on_the_offset_alone():
+    rows, columns = 3, 4
+    bias = RelativeBias((rows, columns), n_heads=2)
+    torch.nn.init.normal_(bias.by_offset)
+    places = [(row, column) for row in range(rows) for column in range(columns)]
+    for i, (row, column) in enumerate(places):
+        for j, (other_row, other_column) in enumerate(places):
+            offset = abs(row - other_row) * columns + abs(column - other_column)
+            assert bias()[:, i, j].equal(bias.by_offset[:, offset])
+
+
+def test_relative_bias_learns_through_both_ways_of_attention():
+    attention, bias = layer(), RelativeBias((2, 3), n_heads=3).double()
+    x = tokens(2, 6, WIDTH)
+    fused = attention(x, bias=bias())
+    readable, _ = attention(x, bias=bias(), return_weights=True)
+    assert_same(fused, readable, [bias.by_offset], atol=1e-12)
+
+
+def test_block_whose_steps_end_in_zero_changes_nothing():
+    block, x = Block(WIDTH, 3), tokens(2, N_KEYS, WIDTH, dtype=torch.float32)
+    for last in (block.attention.to_output, block.feed_forward[4]):
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+    assert block(x).equal(x)
+
+
+@pytest.mark.parametrize("option", ["dropout", "weight_dropout"])
+def test_blocks_drop_in_training_only(option):
+    x, context = tokens(2, 4, WIDTH), tokens(2, N_KEYS, WIDTH)
+    for block, inputs in (
+        (Block(WIDTH, 3, **{option: 0.5}).double(), (x,)),
+        (CrossBlock(WIDTH, 3, **{option: 0.5}).double(), (x, context)),
+    ):
+        assert not torch.allclose(block(*inputs), block(*inputs))
+        block.eval()
+        assert block(*inputs).equal(block(*inputs))
+
+
+def test_blocks_hand_on_bias_and_mask():
+    block, cross = Block(WIDTH, 3).double(), CrossBlock(WIDTH, 3).double()
+    x, context = tokens(2, 4, WIDTH), tokens(2, N_KEYS, WIDTH, seed=1)
+    shown, kept = seen(1, 4), seen(1, N_KEYS)
+    assert torch.allclose(block(x, mask=shown)[:, shown[0]], block(x[:, shown[0]]))
+    assert torch.allclose(cross(x, context, mask=kept), cross(x, context[:, kept[0]]))
+    lone = torch.full((1, 1, N_KEYS), -1e4).double()
+    lone[..., 2] = 0.0
+    assert torch.allclose(cross(x, context, bias=lone), cross(x, context[:, [2]]))
+    lone = torch.full((1, 1, 4), -1e4).double()
+    lone[..., 2] = 0.0
+    assert torch.allclose(block(x, bias=lone)[:, 2], block(x[:, [2]])[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: MultiHeadAttention(12, 5),
+            "width is 12 and n_heads 5, expected a mul",
+        ),
+        (lambda: MultiHeadAttention(12, 0), "n_heads is 0, expected 1 or more"),
+        (lambda: MultiHeadAttention(0, 1), "width is 0, expected 1 or more"),
+        (lambda: MultiHeadAttention(4, 1, context_width=0), "context_width is 0, expe"),
+        (
+            lambda: MultiHeadAttention(4, 1, dropout=1.0),
+            r"^dropout is 1\.0, expected 0 t",
+        ),
+        (
+            lambda: Block(4, 1, dropout=-0.1),
+            r"^dropout is -0\.1, expected 0 to below 1",
+        ),
+        (
+            lambda: Block(4, 1, weight_dropout=2.0),
+            r"weight_dropout is 2\.0, expected 0",
+        ),
+        (lambda: CrossBlock(4, 1, expansion=0), "expansion is 0, expected 1 or more"),
+        (lambda: RelativeBias((0, 3), 1), "rows is 0, expected 1 or more"),
+        (lambda: RelativeBias((3, 3), 0), "n_heads is 0, expected 1 or more"),
+    ],
+)
+def test_sizes_that_cannot_be_meant(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+X, CONTEXT = torch.ones(2, 5, 12), torch.ones(2, 7, 8)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("queries", "context", "options", "message"),
+    [
+        (
+            X[..., :3],
+            CONTEXT,
+            {},
+            r"queries has shape \(2, 5, 3\), .*\(..., tokens, 12\)",
+        ),
+        (X[0, 0], CONTEXT, {}, r"queries has shape \(12,\), expected"),
+        (X, X, {}, r"context has shape \(2, 5, 12\), expected \(..., tokens, 8\)"),
+        (X, CONTEXT[:1], {}, r"context has leading axes \(1,\), .* of queries, \(2,\)"),
+        (
+            X,
+            CONTEXT,
+            {"mask": torch.ones(2, 7, dtype=torch.bool)},
+            r"mask has shape \(2, 7\), expected one that broadcasts to \(2, 5, 7\)",
+        ),
+        (
+            X,
+            CONTEXT,
+            {"mask": torch.ones(2, 1, 1, 7, dtype=torch.bool)},
+            r"mask has shape \(2, 1, 1, 7\), expected one that broadcasts",
+        ),
+        (
+            X,
+            CONTEXT,
+            {"mask": torch.ones(5, 7)},
+            r"mask has dtype torch\.float32, expe",
+        ),
+        (
+            X,
+            CONTEXT,
+            {"bias": torch.ones(2, 5, 7)},
+            r"bias has shape \(2, 5, 7\), expected .* to \(2, 3, 5, 7\), of which the",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [MultiHeadAttention, CrossBlock])
+def test_tokens_that_do_not_fit(kind, queries, context, options, message):
+    with pytest.raises(ValueError, match=message):
+        kind(12, 3, context_width=8)(queries, context, **options)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_context_is_asked_for_where_the_queries_cannot_be_it():
+    with pytest.raises(ValueError, match=r"context has shape \(2, 5, 12\), expected"):
+        MultiHeadAttention(12, 3, context_width=8)(X)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_tokens_of_a_block_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"tokens has shape \(2, 7, 8\), expected"):
+        Block(12, 3)(CONTEXT)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("keys", "values", "options", "message"),
+    [
+        (
+            torch.ones(7, 3),
+            X[0],
+            {},
+            "keys have 3 features, expected the 12 of queries",
+        ),
+        (
+            X[0],
+            torch.ones(4, 2),
+            {},
+            "there are 4 values, expected one for each of the 5",
+        ),
+        (X[0], X[0], {"bias": torch.ones(4, 5)}, r"bias has shape \(4, 5\), expected"),
+        (X[0], X[0], {"mask": torch.ones(5, 5)}, r"mask has dtype torch\.float32"),
+    ],
+)
+def test_rows_that_do_not_fit(keys, values, options, message):
+    with pytest.raises(ValueError, match=message):
+        scaled_dot_product(X[0], keys, values, **options)

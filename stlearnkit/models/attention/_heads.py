@@ -67,7 +67,7 @@ def scaled_dot_product(
     check_mask(mask, scores.shape)
     check_extra("bias", bias, scores.shape)
     if bias is not None:
-        scores = scores + bias
+        scores = scores + bias.to(scores.dtype)
     if mask is None:
         weights = scores.softmax(-1)
     else:
@@ -234,10 +234,12 @@ def _fused(
     if bias is not None:
         bias = bias.to(queries.dtype)
         extra = bias if extra is None else bias.masked_fill(~extra, float("-inf"))
-    if extra is not None and extra.ndim > 3:
-        extra = extra.expand(*leading, *extra.shape[-3:]).flatten(0, -4)
-    # Other than four axes would miss the kernel that saves memory.
+    # The kernel that saves memory wants four axes, of tokens and of what is added.
     q, k, v = (part.reshape(-1, *part.shape[-3:]) for part in (queries, keys, values))
+    if extra is not None:
+        extra = extra.reshape((1,) * (4 - extra.ndim) + extra.shape)
+        if len(leading) > 1:
+            extra = extra.expand(*leading, *extra.shape[-3:]).flatten(0, -4)
     mean = functional.scaled_dot_product_attention(
         q, k, v, attn_mask=extra, dropout_p=dropout
     ).reshape(queries.shape)
