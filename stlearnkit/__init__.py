@@ -11,7 +11,6 @@ The rooms are loaded when first used, so that ``import stlearnkit`` is quick.
 
 __version__ = "0.1.0"
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
@@ -69,21 +68,6 @@ if TYPE_CHECKING:
         training,
     )
 else:
+    from stlearnkit._rooms import loaded_when_used
 
-    def __getattr__(name):
-        """Load a room on first use.
-
-        Raises
-        ------
-        AttributeError
-            If there is no such room.
-        """
-        if name in __all__:
-            return import_module(f"stlearnkit.{name}")
-        raise AttributeError(
-            f"module 'stlearnkit' has no room {name!r}. Rooms: {', '.join(__all__)}."
-        )
-
-    def __dir__():
-        """List the rooms, loaded or not."""
-        return sorted([*globals(), *__all__])
+    __getattr__, __dir__ = loaded_when_used(__name__, __all__)

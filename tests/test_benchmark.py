@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import blocks
 import numpy as np
 import pandas as pd
 import pytest
+from kills import Killed, killed_after
 from sklearn.preprocessing import StandardScaler
 
 from stlearnkit import benchmark, metrics
@@ -499,27 +499,13 @@ def test_scores_and_predictions_of_different_runs_are_no_result(tmp_path):
     assert counted.n_fits == 1
 
 
-def test_a_kill_between_any_two_writes_loses_one_result_at_most(tmp_path, monkeypatch):
+def test_a_kill_between_any_two_writes_loses_one_result_at_most(tmp_path):
     folds = leave_one_section_out(["C2", "C3"])
     expected = evaluate(folds, [Counted()], folder=tmp_path / "whole")
-    whole_replace, writes_left = Path.replace, 0
-
-    class Killed(BaseException):
-        """Nothing in the library catches it."""
-
-    def replace_until_killed(source, target):
-        nonlocal writes_left
-        if writes_left == 0:
-            raise Killed
-        writes_left -= 1
-        return whole_replace(source, target)
-
-    monkeypatch.setattr(Path, "replace", replace_until_killed)
     for n_writes in range(7):  # the settings, and three files for each result
-        folder, counted, writes_left = tmp_path / str(n_writes), Counted(), n_writes
-        with pytest.raises(Killed):
+        folder, counted = tmp_path / str(n_writes), Counted()
+        with pytest.raises(Killed), killed_after(n_writes):
             evaluate(folds, [counted], folder=folder)
-        writes_left = 99
         table = evaluate(folds, [counted], folder=folder)
         pd.testing.assert_frame_equal(table, expected)
         assert counted.n_fits == (3 if n_writes else 2)

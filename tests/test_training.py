@@ -19,6 +19,7 @@ import pytest
 import safetensors.torch
 import torch
 import toys
+from kills import Killed, killed_after
 from torch.overrides import TorchFunctionMode
 
 from stlearnkit import training
@@ -278,34 +279,18 @@ def test_killed_run_ends_as_if_it_had_not_been(finished, tmp_path):
     pd.testing.assert_frame_equal(resumed.history, finished[1].history)
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing in the library catches it."""
-
-
-def test_a_run_killed_between_any_two_writes_ends_as_if_it_had_not_been(
-    tmp_path, monkeypatch
-):
+def test_a_run_killed_between_any_two_writes_ends_as_if_it_had_not_been(tmp_path):
     config = FitConfig(max_epochs=2, learning_rate=1e-3)
     expected = quick(config=config)
-    writes_left = math.inf
-    whole_replace = Path.replace
-
-    def replace_until_killed(source, target):
-        nonlocal writes_left
-        if writes_left == 0:
-            raise Killed
-        writes_left -= 1
-        return whole_replace(source, target)
-
-    monkeypatch.setattr(Path, "replace", replace_until_killed)
     n_kills, finished = 0, False
     while not finished:
-        folder, writes_left = tmp_path / str(n_kills), n_kills
+        folder = tmp_path / str(n_kills)
         try:
-            quick(config=config, folder=folder)
+            with killed_after(n_kills):
+                quick(config=config, folder=folder)
             finished = True
         except Killed:
-            n_kills, writes_left = n_kills + 1, math.inf
+            n_kills += 1
             ended = quick(config=config, folder=folder)
             assert (
                 largest_difference(weights(folder), dict(expected.model.state_dict()))
