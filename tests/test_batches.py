@@ -20,6 +20,7 @@ def parts(section, side=8):
     return {
         "patches": patches,
         "features": np.arange(8.0).reshape(4, 2),
+        "grids": {"map": np.arange(4 * 2 * 9, dtype=np.float16).reshape(4, 2, 3, 3)},
         "targets": np.arange(12.0).reshape(4, 3),
     }
 
@@ -42,11 +43,14 @@ def test_batch_holds_what_it_was_given():
     assert (batch.patches.permute(0, 2, 3, 1).numpy() == given["patches"]).all()
     assert batch.targets.tolist() == given["targets"].tolist()
     assert batch.features.tolist() == given["features"].tolist()
+    assert (batch.grids["map"].numpy() == given["grids"]["map"]).all()
+    assert batch.grids["map"].dtype == torch.float16  # as it came: maps are large
 
 
 def test_batch_does_without_parts():
     batch = SectionBatch.of_section(toys.section(), toys.GENES)
     assert batch.patches is batch.features is batch.targets is None
+    assert batch.grids == {}
     assert batch.subset([1]).transformed(SYMMETRIES[3]).queries.tolist() == [1]
 
 
@@ -56,6 +60,7 @@ def test_subset_keeps_the_context():
     assert some.queries.tolist() == [3, 1]
     assert some.targets.equal(batch.targets[[3, 1]])
     assert some.patches.equal(batch.patches[[3, 1]])
+    assert some.grids["map"].equal(batch.grids["map"][[3, 1]])
     assert some.coords_um.equal(batch.coords_um)
     assert some.features.equal(batch.features)
     assert some.subset([1]).queries.tolist() == [1]
@@ -68,6 +73,7 @@ def test_symmetry_moves_patches_and_places_but_not_what_was_measured():
     assert turned.coords_um[0].tolist() == [120, 300, 0]
     assert turned.coords_um[1].tolist() == [120, 100, 0]
     assert turned.patches.equal(torch.rot90(batch.patches, 1, (2, 3)))
+    assert turned.grids["map"].equal(torch.rot90(batch.grids["map"], 1, (2, 3)))
     assert turned.targets.equal(batch.targets)
     assert turned.features.equal(batch.features)
 
@@ -78,6 +84,7 @@ def test_to_moves_every_tensor():
     tensors = [value for value in tensors if isinstance(value, torch.Tensor)]
     assert len(tensors) == 6
     assert all(value.device.type == "meta" for value in tensors)
+    assert moved.grids["map"].device.type == "meta"
 
 
 def test_to_returns_when_everything_has_arrived(monkeypatch):
@@ -88,7 +95,7 @@ def test_to_returns_when_everything_has_arrived(monkeypatch):
         torch.Tensor, "to", lambda *where, **how: given.append(how) or to(*where, **how)
     )
     of_toy().to("cpu")
-    assert given == [{}] * 6
+    assert given == [{}] * 7
 
 
 def stack():
@@ -115,6 +122,8 @@ def test_stack_joins_its_sections_in_one_frame():
     assert joined.queries.tolist() == [0, 1, 2, 3, 6]
     assert joined.targets.shape == (5, 3)
     assert joined.features.shape == (8, 2)
+    assert joined.grids["map"].shape == (5, 2, 3, 3)
+    assert joined.grids["map"][4].equal(batches[1].grids["map"][0])
 
 
 def test_stack_refuses_batches_in_another_order():
@@ -126,6 +135,28 @@ def test_stack_refuses_parts_that_only_some_have():
     lacking = replace(of_toy("B"), patches=None)
     with pytest.raises(ValueError, match=r"sections \['B'\] have no patches"):
         SectionBatch.of_stack(stack(), [of_toy("A"), lacking])
+
+
+def test_stack_refuses_grids_that_only_some_have():
+    lacking = replace(of_toy("A"), grids={})
+    with pytest.raises(ValueError, match=r"sections \['A'\] have no map"):
+        SectionBatch.of_stack(stack(), [lacking, of_toy("B")])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("shape", [(4, 2, 3), (4, 1, 3, 2)])
+def test_grids_must_be_square(shape):
+    with pytest.raises(ValueError, match=rf"grids\['map'\] has shape \(4, {shape[1]}"):
+        SectionBatch.of_section(
+            toys.section(), toys.GENES, grids={"map": np.zeros(shape)}
+        )
+
+
+def test_grids_must_have_one_map_for_each_spot():
+    with pytest.raises(ValueError, match="map has 3 rows, but section 'toy' has 4"):
+        SectionBatch.of_section(
+            toys.section(), toys.GENES, grids={"map": np.zeros((3, 1, 2, 2))}
+        )
 
 
 @pytest.mark.parametrize("part", ["patches", "features", "targets"])

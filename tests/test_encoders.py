@@ -123,6 +123,58 @@ def test_the_network_is_frozen_and_does_not_learn_from_what_it_sees():
     assert replace(encoder).fingerprint == before
 
 
+# Maps, before they are averaged
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("test_resnet", 3), ("test_vit", 6), ("test_convnext", 3)]
+)
+def test_the_mean_of_a_map_is_the_features_where_a_network_ends_in_a_mean(name, side):
+    torch.manual_seed(0)
+    pooled = timm.create_model(name, pretrained=False, num_classes=0)
+    if name == "test_vit":  # ends in the token of no place: take the mean instead
+        pooled = timm.create_model(
+            name, num_classes=0, global_pool="avg", fc_norm=False
+        )
+    if name == "test_convnext":  # normalises after the mean
+        pooled.head.norm = torch.nn.Identity()
+    encoder = Encoder._of(name, pooled, "cpu")
+    patches = random_patches(3, encoder.input_px)
+    maps = encoder.encode_maps(patches, batch_size=2)
+    assert maps.shape[0] == 3
+    assert maps.shape[2] == maps.shape[3]
+    np.testing.assert_allclose(
+        maps.mean(axis=(2, 3)), encoder.encode(patches), atol=1e-5
+    )
+
+
+def test_the_map_says_where_something_lies():
+    network = timm.create_model("test_resnet", pretrained=False, num_classes=0)
+    encoder = replace(Encoder._of("tiny", network, "cpu"), input_px=192)
+    plain = np.full((1, 192, 192, 3), 128, np.uint8)
+    marked = plain.copy()
+    marked[0, :20, 172:] = 0  # upper right
+    change = encoder.encode_maps(marked) - encoder.encode_maps(plain)
+    strength = np.abs(change[0]).sum(axis=0)
+    assert np.unravel_index(strength.argmax(), strength.shape) == (0, len(strength) - 1)
+
+
+def test_a_plain_module_has_no_maps():
+    with pytest.raises(ValueError, match="'colour' is a MeanColour without forward_fe"):
+        colour_encoder().encode_maps(random_patches(1, 8))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (2, 3)])
+def test_a_network_without_a_square_map_is_refused(shape):
+    class Odd(MeanColour):
+        def forward_features(self, images):
+            return torch.zeros(shape)
+
+    odd = Encoder("odd", Odd(), input_px=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    with pytest.raises(ValueError, match=r"'odd' returns features of shape .* not a"):
+        odd.encode_maps(random_patches(2, 8))
+
+
 def test_patches_of_the_wrong_side_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 9, 9, 3\), but 'colour' expects .* 8"):
         colour_encoder().encode(random_patches(2, 9))
@@ -217,12 +269,12 @@ def test_the_default_encoder_is_the_one_in_the_folder(tmp_path, monkeypatch, cap
 def test_the_fastest_device_is_chosen_unless_one_is_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert encoders._choose_device(None) == "cpu"
+    assert encoders._encoder._choose_device(None) == "cpu"
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert encoders._choose_device(None) == "mps"
+    assert encoders._encoder._choose_device(None) == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert encoders._choose_device(None) == "cuda"
-    assert encoders._choose_device("cpu") == "cpu"
+    assert encoders._encoder._choose_device(None) == "cuda"
+    assert encoders._encoder._choose_device("cpu") == "cpu"
 
 
 # The fingerprint: all that decides features, and nothing else
@@ -260,11 +312,53 @@ def test_features_are_those_of_the_patches(tmp_path):
 def test_the_second_time_nothing_is_computed(tmp_path, monkeypatch):
     section, encoder = toys.section(), colour_encoder()
     rows = encoders.features(section, encoder, SCALE, cache_folder=tmp_path)
-    monkeypatch.setattr(encoders, "extract", None)
+    monkeypatch.setattr(encoders._features, "extract", None)
     again = encoders.features(section, encoder, SCALE, cache_folder=tmp_path)
     assert np.array_equal(again, rows)
     assert again.dtype == np.float32
     assert encoder.network.n_seen == 4
+
+
+def test_surroundings_are_the_features_of_the_cells_of_a_square(tmp_path):
+    section, encoder = toys.section(), colour_encoder()
+    scale = Scale("square", 90.0)
+    maps = encoders.surroundings(
+        section, encoder, scale, n_cells=3, cache_folder=tmp_path
+    )
+    assert maps.shape == (4, 3, 3, 3)
+    assert maps.dtype == np.float16
+    step_px = 30.0 / section.mpp
+    for row, column in [(0, 0), (0, 2), (1, 1), (2, 0)]:
+        shift = np.array([column - 1, row - 1]) * step_px
+        cell = extract(section.slide, section.coords_px + shift, 30.0, output_px=8)
+        np.testing.assert_allclose(
+            maps[:, :, row, column], encoder.encode(cell), atol=2e-3
+        )
+    encoder.network.n_seen = 0
+    again = encoders.surroundings(
+        section, encoder, scale, n_cells=3, cache_folder=tmp_path
+    )
+    assert np.array_equal(again, maps)
+    assert encoder.network.n_seen == 0
+    encoders.surroundings(section, encoder, scale, n_cells=1, cache_folder=tmp_path)
+    assert encoder.network.n_seen == 4
+
+
+@pytest.mark.parametrize("n_cells", [0, 4, -1])
+def test_surroundings_need_a_cell_in_the_middle(n_cells):
+    with pytest.raises(ValueError, match=f"n_cells is {n_cells}, expected an odd"):
+        encoders.surroundings(toys.section(), colour_encoder(), SCALE, n_cells=n_cells)
+
+
+def test_feature_maps_are_kept_apart_from_features(tmp_path):
+    network = timm.create_model("test_resnet", pretrained=False, num_classes=0)
+    encoder = replace(Encoder._of("tiny", network, "cpu"), input_px=64)
+    section = toys.section()
+    rows = encoders.features(section, encoder, SCALE, cache_folder=tmp_path)
+    maps = encoders.feature_maps(section, encoder, SCALE, cache_folder=tmp_path)
+    assert maps.dtype == np.float16
+    np.testing.assert_allclose(maps.mean(axis=(2, 3)), rows, atol=5e-3)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_whatever_decides_features_makes_them_computed_anew(tmp_path):

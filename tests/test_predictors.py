@@ -175,7 +175,7 @@ def network_task(task):
 
 
 def test_a_network_validates_on_an_inner_fold_that_the_seed_chooses(network_task):
-    runs = [NETWORK.fit(network_task, seed=seed).fitted.run for seed in (0, 1)]
+    runs = [NETWORK.fit(network_task, seed=seed).networks[0].run for seed in (0, 1)]
     assert [run.trained_on for run in runs] == [("C3",), ("C2",)]
     assert [run.validated_on for run in runs] == [("C2",), ("C3",)]
     assert [run.fit_config["seed"] for run in runs] == [0, 1]
@@ -296,6 +296,41 @@ def test_what_was_trained_on_is_not_held_in_memory(network_task):
     assert fitted.seen == ("C3", "C2")
 
 
+def test_several_networks_see_all_sections_and_predict_their_mean(network_task):
+    (test,) = network_task.observed
+    both = replace(NETWORK, n_networks=2).fit(network_task, seed=0)
+    alone = [NETWORK.fit(network_task, seed=seed) for seed in (0, 1)]
+    assert both.seen == ("C3", "C2")
+    assert [net.run.trained_on for net in both.networks] == [("C3",), ("C2",)]
+    expected = np.mean([one.predict(test) for one in alone], axis=0)
+    np.testing.assert_array_equal(both.predict(test), expected)
+    assert both.validation_error == np.mean([one.validation_error for one in alone])
+
+
+def test_two_seeds_share_no_network(network_task):
+    pair = replace(NETWORK, n_networks=2)
+    fits = [pair.fit(network_task, seed=seed) for seed in (0, 1)]
+    seeds = [net.run.fit_config["seed"] for fit in fits for net in fit.networks]
+    assert seeds == [0, 1, 2, 3]
+
+
+def test_no_network_cannot_be_trained():
+    with pytest.raises(ValueError, match=r"n_networks is 0, expected 1 or more"):
+        replace(NETWORK, n_networks=0)
+
+
+def test_grids_decide_which_run_it_is(network_task, tmp_path):
+    def with_grid(section, genes, value):
+        grid = torch.full((section.n_spots, 1, 2, 2), value)
+        return replace(small_batch(section, genes), grids={"map": grid})
+
+    for value in (0.0, 0.0, 1.0):
+        batch = partial(with_grid, value=value)
+        kept = replace(NETWORK, folder=tmp_path / "runs", batch=batch)
+        kept.fit(network_task, seed=0)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
 def test_without_an_inner_fold_no_epoch_can_be_chosen(task):
     with pytest.raises(
         ValueError, match=r"'tiny ST-Net' has 2 .* no inner fold to cho"
@@ -309,7 +344,7 @@ def test_the_best_has_the_least_validation_error(network_task):
     assert best.best.predictor is NETWORK
     of_both = [some.fit(network_task, seed=0) for some in (lazy, NETWORK)]
     assert best.validation_error == min(some.validation_error for some in of_both)
-    assert best.validation_error == best.best.fitted.history["val_mse"].min()
+    assert best.validation_error == best.best.networks[0].history["val_mse"].min()
 
 
 def test_ridges_can_be_chosen_among_too(task):

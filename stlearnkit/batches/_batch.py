@@ -2,8 +2,8 @@
 
 __all__ = ["SectionBatch", "check_same_genes"]
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -41,6 +41,11 @@ class SectionBatch:
     """Picture of each query, colours first, as torch wants them."""
     features: Float[torch.Tensor, "spots features"] | None = None
     """Frozen features of every spot, queries or not."""
+    grids: Mapping[str, Num[torch.Tensor, "queries _ _ _"]] = field(
+        default_factory=dict
+    )
+    """Further pictures of each query, by name, of the shape [queries channels height
+    width]: feature maps, surroundings, maps of boundaries."""
     targets: Float[torch.Tensor, "queries genes"] | None = None
     """Measured expression of the queries; None where it is to be predicted."""
 
@@ -52,6 +57,7 @@ class SectionBatch:
         *,
         patches: UInt8[np.ndarray, "spots side side 3"] | None = None,
         features: Float[np.ndarray, "spots features"] | None = None,
+        grids: Mapping[str, Num[np.ndarray, "spots _ _ _"]] | None = None,
         targets: Float[np.ndarray, "spots genes"] | None = None,
     ) -> "SectionBatch":
         """Make the batch of one section, every spot a query.
@@ -66,14 +72,18 @@ class SectionBatch:
             From `patches.extract`, if the model looks at pictures.
         features
             From `encoders.features`, if it looks at frozen features.
+        grids
+            Square maps around each spot by name, [spots, channels, side, side], such
+            as `encoders.feature_maps` and `encoders.surroundings` return, if it looks
+            at places within a patch or around it.
         targets
             From `expression.log_normalised`; leave out for a section to predict.
 
         Raises
         ------
         ValueError
-            If a part has not one row per spot, `targets` not one column per gene, or
-            an entry is not finite.
+            If a part has not one row per spot, a grid is not square, `targets` has not
+            one column per gene, or an entry is not finite.
 
         Examples
         --------
@@ -92,7 +102,11 @@ class SectionBatch:
         >>> batch.subset([0, 7]).patches.shape
         torch.Size([2, 3, 32, 32])
         """
-        _check_parts(section, genes, patches, features, targets)
+        maps = dict(grids or {})
+        rows = {"patches": patches, "features": features, "targets": targets, **maps}
+        _check_rows(section, rows)
+        _check_grids(maps)
+        _check_targets(genes, targets)
         flat = torch.from_numpy(section.coords_um).float()
         return cls(
             sections=(section.name,),
@@ -103,6 +117,7 @@ class SectionBatch:
             queries=torch.arange(section.n_spots),
             patches=None if patches is None else _channels_first(patches),
             features=None if features is None else torch.from_numpy(features).float(),
+            grids={name: torch.from_numpy(grid) for name, grid in maps.items()},
             targets=None if targets is None else torch.from_numpy(targets).float(),
         )
 
@@ -144,9 +159,10 @@ class SectionBatch:
             ),
             coords_um=torch.from_numpy(np.concatenate(stack.coords_3d_um())).float(),
             queries=torch.cat([batch.queries + start for batch, start in moved]),
-            patches=_joined("patches", batches),
-            features=_joined("features", batches),
-            targets=_joined("targets", batches),
+            patches=_joined("patches", [batch.patches for batch in batches], names),
+            features=_joined("features", [batch.features for batch in batches], names),
+            grids=_joined_grids(batches, names),
+            targets=_joined("targets", [batch.targets for batch in batches], names),
         )
 
     @property
@@ -165,18 +181,19 @@ class SectionBatch:
         Parameters
         ----------
         rows
-            Positions among the queries: rows of `patches` and `targets`.
+            Positions among the queries: rows of `patches`, `grids` and `targets`.
         """
         chosen = torch.as_tensor(rows, dtype=torch.int64, device=self.queries.device)
         return replace(
             self,
             queries=self.queries[chosen],
             patches=None if self.patches is None else self.patches[chosen],
+            grids={name: grid[chosen] for name, grid in self.grids.items()},
             targets=None if self.targets is None else self.targets[chosen],
         )
 
     def transformed(self, symmetry: Symmetry) -> "SectionBatch":
-        """Return the batch with patches and places mirrored and turned together.
+        """Return the batch with pictures and places mirrored and turned together.
 
         The tissue is turned about the middle of its spots. Distances, z, features and
         targets stay as they are.
@@ -188,6 +205,7 @@ class SectionBatch:
             self,
             coords_um=torch.cat([turned, self.coords_um[:, 2:]], dim=1),
             patches=None if patches is None else symmetry.of_images(patches),
+            grids={name: symmetry.of_images(g) for name, g in self.grids.items()},
         )
 
     def to(self, device: torch.device | str) -> "SectionBatch":
@@ -197,7 +215,8 @@ class SectionBatch:
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)
         }
-        return replace(self, **moved)
+        grids = {name: grid.to(device) for name, grid in self.grids.items()}
+        return replace(self, **moved, grids=grids)
 
 
 def check_same_genes(batches: Sequence[SectionBatch]) -> None:
@@ -221,21 +240,16 @@ def check_same_genes(batches: Sequence[SectionBatch]) -> None:
             )
 
 
-def _check_parts(
-    section: Section,
-    genes: Sequence[str],
-    patches: Num[np.ndarray, "..."] | None,
-    features: Num[np.ndarray, "..."] | None,
-    targets: Num[np.ndarray, "..."] | None,
+def _check_rows(
+    section: Section, parts: Mapping[str, Num[np.ndarray, "..."] | None]
 ) -> None:
-    """Refuse arrays that do not belong to these spots and genes.
+    """Refuse arrays that do not belong to these spots.
 
     Raises
     ------
     ValueError
-        If rows or columns do not match, or an entry is not finite.
+        If a part has not one row per spot, or an entry is not finite.
     """
-    parts = {"patches": patches, "features": features, "targets": targets}
     for name, values in parts.items():
         if values is not None and len(values) != section.n_spots:
             raise ValueError(
@@ -247,6 +261,34 @@ def _check_parts(
                 f"{name} of section {section.name!r} has entries that are not finite. "
                 "Find out why before training on them."
             )
+
+
+def _check_grids(grids: Mapping[str, Num[np.ndarray, "spots _ _ _"]]) -> None:
+    """Refuse maps that could not be turned by a quarter.
+
+    Raises
+    ------
+    ValueError
+        If a grid is not square.
+    """
+    for name, grid in grids.items():
+        if grid.ndim != 4 or grid.shape[2] != grid.shape[3]:
+            raise ValueError(
+                f"grids[{name!r}] has shape {grid.shape}, expected (spots, channels, "
+                "side, side)."
+            )
+
+
+def _check_targets(
+    genes: Sequence[str], targets: Num[np.ndarray, "spots _"] | None
+) -> None:
+    """Refuse targets of other genes.
+
+    Raises
+    ------
+    ValueError
+        If there is not one column per gene.
+    """
     if targets is not None and targets.shape[1] != len(genes):
         raise ValueError(
             f"targets has {targets.shape[1]} columns, but genes has {len(genes)}. Use "
@@ -261,7 +303,9 @@ def _channels_first(
     return torch.from_numpy(np.ascontiguousarray(patches)).permute(0, 3, 1, 2)
 
 
-def _joined(name: str, batches: Sequence[SectionBatch]) -> torch.Tensor | None:
+def _joined(
+    name: str, parts: Sequence[torch.Tensor | None], sections: Sequence[str]
+) -> torch.Tensor | None:
     """Put one part of several batches below each other.
 
     Raises
@@ -269,15 +313,26 @@ def _joined(name: str, batches: Sequence[SectionBatch]) -> torch.Tensor | None:
     ValueError
         If some have it and some do not.
     """
-    parts = [getattr(batch, name) for batch in batches]
-    if all(part is None for part in parts):
+    there = [part for part in parts if part is not None]
+    if not there:
         return None
-    lacking = [
-        b.sections[0] for b, part in zip(batches, parts, strict=True) if part is None
-    ]
-    if lacking:
+    if len(there) < len(parts):
+        pairs = zip(sections, parts, strict=True)
+        lacking = [section for section, part in pairs if part is None]
         raise ValueError(
             f"sections {lacking} have no {name}, the others have. Give every section "
             "of a stack the same parts; leave out queries by subset."
         )
-    return torch.cat(parts)
+    return torch.cat(there)
+
+
+def _joined_grids(
+    batches: Sequence[SectionBatch], sections: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Put the grids of several batches below each other, name by name."""
+    names = dict.fromkeys(name for batch in batches for name in batch.grids)
+    joined = {
+        name: _joined(name, [batch.grids.get(name) for batch in batches], sections)
+        for name in names
+    }
+    return {name: grid for name, grid in joined.items() if grid is not None}

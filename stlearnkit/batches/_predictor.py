@@ -3,6 +3,7 @@
 __all__ = ["Prediction", "SpotPredictor"]
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -41,6 +42,14 @@ class SpotPredictor(torch.nn.Module, ABC):
     """The configuration it was built with."""
     n_genes: int
     """Number of genes it predicts."""
+
+    def prepare(self, train: Sequence[SectionBatch]) -> None:
+        """Take from the training sections what is not learnt by gradients; nothing.
+
+        `training.fit` calls it before the first step. A model of frozen features keeps
+        here, as buffers, the scale of each: what they are worth to the first step
+        should not depend on the encoder's units.
+        """
 
     @abstractmethod
     def forward(self, batch: SectionBatch) -> Prediction:

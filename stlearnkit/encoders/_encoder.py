@@ -1,42 +1,22 @@
-"""Encoders: frozen networks that turn a patch into a row of features.
+"""Encoders themselves: networks, with the preprocessing they were trained with."""
 
-Any timm network can serve, by name or from a folder. Features are kept on disk, so
-that the slow step is done once: `features` returns in milliseconds what it has
-computed before. torch is used inside; what comes out is numpy.
-
-Taught in the chapter "Features and the linear baseline".
-"""
-
-__all__ = [
-    "Encoder",
-    "default_encoder",
-    "features",
-    "random_encoder",
-    "tutorial_encoder",
-]
+__all__ = ["Encoder", "default_encoder", "random_encoder", "tutorial_encoder"]
 
 import hashlib
 import logging
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from stlearnkit._store import read, user_folder, write
 from stlearnkit._weights import default_name, load_network
-from stlearnkit.conventions import SectionError
-from stlearnkit.patches import Scale, extract
-from stlearnkit.sections import Section
 
 _ARCHITECTURE = "mobilenetv2_100"
-
-# Raise it when patches or features of the same inputs come out differently.
-_CACHE_VERSION = 1
-_CHUNK_SPOTS = 256  # one cache file each: bounds memory and what a kill can lose
 
 _log = logging.getLogger("stlearnkit")
 
@@ -177,6 +157,53 @@ class Encoder:
         ValueError
             If there are no patches, or they are not of side `input_px`.
         """
+        return self._in_parts(self._features_of, patches, batch_size)
+
+    def encode_maps(
+        self,
+        patches: UInt8[np.ndarray, "spots side side 3"],
+        *,
+        batch_size: int | None = None,
+    ) -> Float[np.ndarray, "spots features height width"]:
+        """Return the features of each place of each patch, before they are averaged.
+
+        The last map of a convolutional network, and the tokens of a transformer laid
+        back on their grid; a 32nd of the patch's side for most networks. For networks
+        that end in a mean over places, such as the book's, the mean of a map is what
+        `encode` returns.
+
+        Parameters
+        ----------
+        patches, batch_size
+            As for `encode`.
+
+        Raises
+        ------
+        ValueError
+            As for `encode`; or if the network is not timm's, and so has no
+            ``forward_features``, or returns no map of places.
+        """
+        if not hasattr(self.network, "forward_features"):
+            raise ValueError(
+                f"the network of {self.name!r} is a {type(self.network).__name__} "
+                "without forward_features, so its maps cannot be had. Use a timm "
+                "network: Encoder.load(name)."
+            )
+        return self._in_parts(self._maps_of, patches, batch_size)
+
+    def _in_parts(
+        self,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        patches: UInt8[np.ndarray, "spots side side 3"],
+        batch_size: int | None,
+    ) -> Float[np.ndarray, "spots ..."]:
+        """Run a network over as many patches at a time as it can hold.
+
+        Raises
+        ------
+        ValueError
+            If there are no patches, or they are not of side `input_px`.
+        """
         if len(patches) == 0 or patches.shape[1:3] != (self.input_px, self.input_px):
             raise ValueError(
                 f"patches has shape {patches.shape}, but {self.name!r} expects at "
@@ -186,14 +213,16 @@ class Encoder:
         step = batch_size or (8 if self._device_type == "cpu" else 128)
         starts = range(0, len(patches), step)
         return np.concatenate(
-            [self._encode_batch(patches[i : i + step]) for i in starts]
+            [self._run(network, patches[i : i + step]) for i in starts]
         )
 
     @torch.inference_mode()
-    def _encode_batch(
-        self, patches: UInt8[np.ndarray, "spots side side 3"]
-    ) -> Float[np.ndarray, "spots features"]:
-        """Return the features of as many patches as fit into the network at once."""
+    def _run(
+        self,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        patches: UInt8[np.ndarray, "spots side side 3"],
+    ) -> Float[np.ndarray, "spots ..."]:
+        """Return what a network makes of patches, all at once."""
         mean, std = (
             torch.tensor(values, device=self.device).view(3, 1, 1)
             for values in (self.mean, self.std)
@@ -205,7 +234,39 @@ class Encoder:
             torch.autocast(self._device_type, enabled=self.precision == "float16"),
             torch.backends.cudnn.flags(deterministic=True, benchmark=False),
         ):
-            return self.network(batch).float().cpu().numpy()
+            return network(batch).float().cpu().numpy()
+
+    def _features_of(
+        self, images: Float[torch.Tensor, "spots 3 side side"]
+    ) -> Float[torch.Tensor, "spots features"]:
+        """Return one row of features per image."""
+        return self.network(images)
+
+    def _maps_of(
+        self, images: Float[torch.Tensor, "spots 3 side side"]
+    ) -> Float[torch.Tensor, "spots features height width"]:
+        """Return the last map of each image.
+
+        Raises
+        ------
+        ValueError
+            See `encode_maps`.
+        """
+        network: Any = self.network
+        found = network.forward_features(images)
+        if found.ndim == 3:  # a transformer: tokens, the first of them of no place
+            found = found[:, getattr(network, "num_prefix_tokens", 0) :].mT
+            side = math.isqrt(found.shape[-1])
+            if side * side == found.shape[-1]:
+                found = found.unflatten(-1, (side, side))
+        elif found.ndim == 4 and found.shape[1] != network.num_features:
+            found = found.movedim(-1, 1)  # some networks keep features last
+        if found.ndim != 4:
+            raise ValueError(
+                f"the network of {self.name!r} returns features of shape "
+                f"{tuple(found.shape)}, not a square map of places. Use another one."
+            )
+        return found
 
 
 def default_encoder(*, device: str | None = None) -> Encoder:
@@ -269,68 +330,6 @@ def tutorial_encoder(*, device: str | None = None) -> Encoder:
         return random_encoder(seed=0, device=device)
 
 
-def features(
-    section: Section,
-    encoder: Encoder,
-    scale: Scale,
-    *,
-    batch_size: int | None = None,
-    cache_folder: Path | None = None,
-) -> Float[np.ndarray, "spots features"]:
-    """Return the features of the patch around each spot, computed at most once.
-
-    Results are kept on disk under a hash of the encoder, the image and its µm scale,
-    the spot centres and the size of the patch; when one of them changes, features are
-    computed anew. Work is stored every 256 spots, whole or not at all, so that it can
-    be killed at any time and goes on where it was.
-
-    Parameters
-    ----------
-    section
-        Spots and the slide they lie on.
-    encoder
-        The network.
-    scale
-        Side of the patches in µm.
-    batch_size
-        As for `Encoder.encode`.
-    cache_folder
-        Where to keep them; without it ``features`` in `STLEARNKIT_CACHE`, else in the
-        user's cache folder.
-
-    Returns
-    -------
-    One row per spot, float32.
-
-    Raises
-    ------
-    SectionError
-        If the section has no slide.
-    OSError
-        If the folder cannot be written.
-    """
-    if section.slide is None:
-        raise SectionError(
-            f"section {section.name!r} has no slide to cut patches from. Give "
-            "Section.build(..., slide=Slide.open(...))."
-        )
-    folder = user_folder("features") if cache_folder is None else cache_folder
-    source = (section.slide.fingerprint(), section.mpp, float(scale.side_um))
-    rows = []
-    for start in range(0, section.n_spots, _CHUNK_SPOTS):
-        centres_px = section.coords_px[start : start + _CHUNK_SPOTS]
-        file = folder / f"{_key(encoder, source, centres_px)}.npy"
-        found = read(file)
-        if found is None:
-            patches = extract(
-                section.slide, centres_px, scale.side_um, output_px=encoder.input_px
-            )
-            found = encoder.encode(patches, batch_size=batch_size)
-            write(file, found)
-        rows.append(found)
-    return np.concatenate(rows)
-
-
 def _choose_device(device: str | None) -> str:
     """Return the device asked for, or the fastest one at hand."""
     if device is not None:
@@ -338,13 +337,3 @@ def _choose_device(device: str | None) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _key(
-    encoder: Encoder, source: tuple[Any, ...], centres_px: Float[np.ndarray, "spots 2"]
-) -> str:
-    """Hash all that decides the features of these spots."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((_CACHE_VERSION, encoder.fingerprint, *source)).encode())
-    digest.update(np.ascontiguousarray(centres_px, "<f8").tobytes())
-    return digest.hexdigest()
