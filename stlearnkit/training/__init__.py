@@ -159,6 +159,7 @@ def fit(
         validated_on=_names(validation),
         fit_config=asdict(config),
     )
+    model.prepare(train)
     module = SpotModule(model, train, validation, config)
     if folder is not None:
         history = _trainer.train(module, run, folder, progress=progress, **trainer)
