@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 __all__ = [
     "benchmark",
     "batches",
+    "boundaries",
     "conventions",
     "datasets",
     "downloads",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from stlearnkit import (
         batches,
         benchmark,
+        boundaries,
         conventions,
         datasets,
         downloads,
