@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Int32, UInt8
+from jaxtyping import Float, Int32, Integer, UInt8
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
@@ -179,7 +179,7 @@ class BoundaryMaps:
         return np.ascontiguousarray(np.moveaxis(~cut[..., :2], -1, 1))
 
     def with_labels(
-        self, labels: Int[np.ndarray, "_ _"] | Path | str, mpp: float
+        self, labels: Integer[np.ndarray, "_ _"] | Path | str, mpp: float
     ) -> "BoundaryMaps":
         """Return the maps with nuclei that were found elsewhere.
 

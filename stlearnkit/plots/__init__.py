@@ -7,6 +7,7 @@ Taught in the chapter "What a section is".
 """
 
 __all__ = [
+    "boundary_maps",
     "ceiling_scatter",
     "compare_maps",
     "fold_scores",
@@ -16,5 +17,6 @@ __all__ = [
     "spot_map",
 ]
 
+from stlearnkit.plots._boundaries import boundary_maps
 from stlearnkit.plots._maps import compare_maps, label_map, section_image, spot_map
 from stlearnkit.plots._scores import ceiling_scatter, fold_scores, learning_curves
