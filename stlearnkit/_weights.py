@@ -1,12 +1,15 @@
 """Where pretrained networks come from: timm's hub, or a folder on this machine."""
 
-__all__ = ["default_name", "load_network"]
+__all__ = ["default_name", "last_map", "load_network"]
 
 import difflib
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
+from jaxtyping import Float
 
 _FOLDER_VARIABLE = "STLEARNKIT_WEIGHTS"
 _FOLDER_NAME = "mobilenetv2_100.coral_in1k"
@@ -53,6 +56,41 @@ def load_network(name: str, *, pretrained: bool = True) -> torch.nn.Module:
         if pretrained:
             _check_reachable(name)
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
+
+
+def last_map(
+    network: torch.nn.Module, images: Float[torch.Tensor, "spots 3 side side"]
+) -> Float[torch.Tensor, "spots features height width"]:
+    """Return the features of each place of each image, before they are averaged.
+
+    The last map of a convolutional network; the tokens of a transformer, laid back on
+    their grid.
+
+    Raises
+    ------
+    ValueError
+        If the network is not timm's, or returns no square map.
+    """
+    timms: Any = network
+    if not hasattr(timms, "forward_features"):
+        raise ValueError(
+            f"a {type(network).__name__} has no forward_features, so its maps cannot "
+            "be had. Use a timm network, by name."
+        )
+    found = timms.forward_features(images)
+    if found.ndim == 3:  # tokens, the first of them of no place
+        found = found[:, getattr(timms, "num_prefix_tokens", 0) :].mT
+        side = math.isqrt(found.shape[-1])
+        if side * side == found.shape[-1]:
+            found = found.unflatten(-1, (side, side))
+    elif found.ndim == 4 and found.shape[1] != timms.num_features:
+        found = found.movedim(-1, 1)  # some networks keep features last
+    if found.ndim != 4:
+        raise ValueError(
+            f"a {type(network).__name__} returns features of shape "
+            f"{tuple(found.shape)}, not a square map of places. Use another network."
+        )
+    return found
 
 
 def _find_folder(folder: Path) -> Path:

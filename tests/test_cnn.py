@@ -20,10 +20,11 @@ def test_is_the_backbone_then_a_line():
     model = toys.network().eval()
     torch.nn.init.normal_(model.head.weight)
     patches = toys.batch().patches
-    config = timm.data.resolve_model_data_config(model.backbone)
+    network = model.backbone.network
+    config = timm.data.resolve_model_data_config(network)
     mean, std = (np.reshape(config[key], (3, 1, 1)) for key in ("mean", "std"))
     colours = torch.from_numpy((patches.numpy() / 255 - mean) / std).float()
-    by_hand = model.backbone(colours) @ model.head.weight.T + model.head.bias
+    by_hand = network(colours) @ model.head.weight.T + model.head.bias
     assert torch.allclose(model.of_patches(patches), by_hand, atol=1e-5)
 
 
@@ -66,7 +67,7 @@ def test_loss_is_the_mean_squared_error():
 
 def test_frozen_stages_are_the_first_and_get_no_gradient():
     model = toys.network(n_frozen_stages=2)
-    trained = [n for n, p in model.backbone.named_parameters() if p.requires_grad]
+    trained = [n for n, p in model.backbone.network.named_parameters() if p.requires_grad]
     assert trained
     assert not any(name.startswith(("conv_stem", "blocks.0")) for name in trained)
     backbone, head = model.parameter_groups(1e-3)
@@ -78,7 +79,7 @@ def test_all_stages_frozen_leaves_a_linear_model():
     model = toys.network(n_frozen_stages=-1)
     (group,) = model.parameter_groups(1e-3)
     assert [tuple(p.shape) for p in group["params"]] == [
-        (3, model.backbone.num_features),
+        (3, model.backbone.n_features),
         (3,),
     ]
     assert not any(p.requires_grad for p in model.backbone.parameters())

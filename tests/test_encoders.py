@@ -160,7 +160,7 @@ def test_the_map_says_where_something_lies():
 
 
 def test_a_plain_module_has_no_maps():
-    with pytest.raises(ValueError, match="'colour' is a MeanColour without forward_fe"):
+    with pytest.raises(ValueError, match="a MeanColour has no forward_features"):
         colour_encoder().encode_maps(random_patches(1, 8))
 
 
@@ -171,7 +171,7 @@ def test_a_network_without_a_square_map_is_refused(shape):
             return torch.zeros(shape)
 
     odd = Encoder("odd", Odd(), input_px=8, mean=(0.0,) * 3, std=(1.0,) * 3)
-    with pytest.raises(ValueError, match=r"'odd' returns features of shape .* not a"):
+    with pytest.raises(ValueError, match=r"an? Odd returns features of shape .* not a"):
         odd.encode_maps(random_patches(2, 8))
 
 

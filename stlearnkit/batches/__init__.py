@@ -9,13 +9,16 @@ Taught in the chapter "A first network".
 """
 
 __all__ = [
+    "GuideRecipe",
     "PatchRecipe",
     "Prediction",
     "SectionBatch",
     "SpotPredictor",
+    "ViewsRecipe",
     "check_same_genes",
 ]
 
 from stlearnkit.batches._batch import SectionBatch, check_same_genes
 from stlearnkit.batches._predictor import Prediction, SpotPredictor
 from stlearnkit.batches._recipe import PatchRecipe
+from stlearnkit.batches._views import GuideRecipe, ViewsRecipe

@@ -4,7 +4,6 @@ __all__ = ["Encoder", "default_encoder", "random_encoder", "tutorial_encoder"]
 
 import hashlib
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from stlearnkit._weights import default_name, load_network
+from stlearnkit._weights import default_name, last_map, load_network
 
 _ARCHITECTURE = "mobilenetv2_100"
 
@@ -183,12 +182,6 @@ class Encoder:
             As for `encode`; or if the network is not timm's, and so has no
             ``forward_features``, or returns no map of places.
         """
-        if not hasattr(self.network, "forward_features"):
-            raise ValueError(
-                f"the network of {self.name!r} is a {type(self.network).__name__} "
-                "without forward_features, so its maps cannot be had. Use a timm "
-                "network: Encoder.load(name)."
-            )
         return self._in_parts(self._maps_of, patches, batch_size)
 
     def _in_parts(
@@ -245,28 +238,8 @@ class Encoder:
     def _maps_of(
         self, images: Float[torch.Tensor, "spots 3 side side"]
     ) -> Float[torch.Tensor, "spots features height width"]:
-        """Return the last map of each image.
-
-        Raises
-        ------
-        ValueError
-            See `encode_maps`.
-        """
-        network: Any = self.network
-        found = network.forward_features(images)
-        if found.ndim == 3:  # a transformer: tokens, the first of them of no place
-            found = found[:, getattr(network, "num_prefix_tokens", 0) :].mT
-            side = math.isqrt(found.shape[-1])
-            if side * side == found.shape[-1]:
-                found = found.unflatten(-1, (side, side))
-        elif found.ndim == 4 and found.shape[1] != network.num_features:
-            found = found.movedim(-1, 1)  # some networks keep features last
-        if found.ndim != 4:
-            raise ValueError(
-                f"the network of {self.name!r} returns features of shape "
-                f"{tuple(found.shape)}, not a square map of places. Use another one."
-            )
-        return found
+        """Return the last map of each image."""
+        return last_map(self.network, images)
 
 
 def default_encoder(*, device: str | None = None) -> Encoder:

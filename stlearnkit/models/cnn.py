@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from stlearnkit._weights import default_name, load_network
 from stlearnkit.batches import Prediction, SectionBatch, SpotPredictor
+from stlearnkit.models._backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class STNet(SpotPredictor):
     """A pretrained network with one linear layer on top, both trained.
 
     Batch normalisation keeps the statistics it was pretrained with, in training too:
-    those of a step would be those of a few patches of one section, so that a spot's
-    prediction would depend on its company, and on how a step is split over machines.
+    else a spot's prediction would depend on its company.
 
     Parameters
     ----------
@@ -112,29 +111,23 @@ class STNet(SpotPredictor):
     """
 
     config_type = STNetConfig
-    backbone: Any
-    mean: torch.Tensor
-    std: torch.Tensor
 
     def __init__(
         self, profile: Float[np.ndarray, " genes"], config: STNetConfig | None = None
     ) -> None:
         super().__init__()
         self.config = config or STNetConfig()
-        name = self.config.backbone or default_name()
-        self.backbone = load_network(name, pretrained=self.config.pretrained)
-        self.backbone.to(memory_format=torch.channels_last)
-        self._freeze_stages()
+        self.backbone = Backbone(
+            self.config.backbone,
+            pretrained=self.config.pretrained,
+            n_frozen_stages=self.config.n_frozen_stages,
+        )
         self.n_genes = len(profile)
         self.dropout = torch.nn.Dropout(self.config.dropout)
-        self.head = torch.nn.Linear(self.backbone.num_features, self.n_genes)
+        self.head = torch.nn.Linear(self.backbone.n_features, self.n_genes)
         torch.nn.init.zeros_(self.head.weight)
         with torch.no_grad():
             self.head.bias.copy_(torch.from_numpy(profile))
-        mean, std = _colour_statistics(self.backbone)
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-        self.train()
 
     @classmethod
     def blank(cls, n_genes: int, config: STNetConfig) -> "STNet":
@@ -170,26 +163,7 @@ class STNet(SpotPredictor):
         self, patches: UInt8[torch.Tensor, "queries 3 side side"]
     ) -> Float[torch.Tensor, "queries genes"]:
         """Predict expression from pictures alone."""
-        colours = (patches / 255 - self.mean) / self.std
-        return self.head(
-            self.dropout(
-                self.backbone(colours.contiguous(memory_format=torch.channels_last))
-            )
-        )
-
-    def train(self, mode: bool = True) -> "STNet":
-        """Switch dropout on or off; frozen stages and batch statistics stay as is.
-
-        Parameters
-        ----------
-        mode
-            True to train.
-        """
-        super().train(mode)
-        for module in self.backbone.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.eval()
-        return self
+        return self.head(self.dropout(self.backbone(patches)))
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Return backbone and last layer, the last learning faster.
@@ -205,37 +179,3 @@ class STNet(SpotPredictor):
             "lr": learning_rate * self.config.head_speed,
         }
         return [{"params": trained, "lr": learning_rate}, head] if trained else [head]
-
-    def _freeze_stages(self) -> None:
-        """Take the first stages out of training.
-
-        Raises
-        ------
-        ValueError
-            If there are not so many.
-        """
-        from timm.models import group_parameters
-
-        stages = group_parameters(
-            self.backbone, self.backbone.group_matcher(coarse=True)
-        )
-        wanted = self.config.n_frozen_stages
-        if wanted > len(stages):
-            raise ValueError(
-                f"n_frozen_stages is {wanted}, but the backbone has {len(stages)} "
-                f"stages. Give 0 to {len(stages)}, or -1 for all."
-            )
-        frozen = list(stages.values())[: len(stages) if wanted == -1 else wanted]
-        for name in (name for stage in frozen for name in stage):
-            self.backbone.get_parameter(name).requires_grad_(False)
-
-
-def _colour_statistics(
-    network: torch.nn.Module,
-) -> tuple[Float[torch.Tensor, "3 1 1"], Float[torch.Tensor, "3 1 1"]]:
-    """Return mean and standard deviation of each colour that the network expects."""
-    from timm.data import resolve_model_data_config
-
-    config = resolve_model_data_config(network)
-    mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
-    return mean, std

@@ -1,0 +1,104 @@
+"""Frozen features brought to few numbers of one size, before a network learns."""
+
+__all__ = ["PrincipalComponents"]
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+
+_MAX_ROWS = 20_000  # of those that components are computed from; more change little
+
+
+class PrincipalComponents(torch.nn.Module):
+    """Standardise features and keep the directions in which they vary most.
+
+    Encoders give a thousand numbers on scales of their own, a few hundred spots cannot
+    teach a layer that wide. What is kept here is learnt from the features of the
+    training spots alone, without expression and without gradients, by `fit`.
+
+    Parameters
+    ----------
+    n_components
+        How many to keep. Where there are fewer, the rest is 0.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    basis: torch.Tensor
+
+    def __init__(self, n_components: int) -> None:
+        super().__init__()
+        self.n_components = n_components
+        self.register_buffer("mean", torch.zeros(0))
+        self.register_buffer("std", torch.zeros(0))
+        self.register_buffer("basis", torch.zeros(0, n_components))
+
+    @torch.no_grad()
+    def fit(self, rows: Float[torch.Tensor, "_ features"]) -> None:
+        """Learn mean, scale and directions from rows of training spots.
+
+        The components of these rows have a mean of 0 and a mean square of 1, averaged
+        over components; between them they keep their ratios.
+        """
+        step = -(-len(rows) // _MAX_ROWS)
+        rows = rows[::step].double()
+        self.mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
+        self.std = torch.where(std > 0, std, 1.0)
+        standard = (rows - self.mean) / self.std
+        spectrum, basis = _directions(standard, self.n_components)
+        basis = basis * (self.n_components / spectrum.sum().clamp(min=1e-12)).sqrt()
+        missing = self.n_components - basis.shape[1]
+        self.basis = torch.nn.functional.pad(basis, (0, missing)).float()
+        self.mean, self.std = self.mean.float(), self.std.float()
+
+    def forward(
+        self, features: Float[torch.Tensor, "*rows features"]
+    ) -> Float[torch.Tensor, "*rows _"]:
+        """Return the components of features, in full precision.
+
+        Raises
+        ------
+        ValueError
+            If nothing was fitted, or something else's features.
+        """
+        if features.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"features have {features.shape[-1]} columns, but the model was "
+                f"prepared for {len(self.mean)}. Use the encoder and the scales of "
+                "its training; a new model first takes model.prepare(train)."
+            )
+        return ((features.float() - self.mean) / self.std) @ self.basis
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any
+    ) -> None:
+        """Make room for as many features as the state to be loaded has."""
+        for name in ("mean", "std", "basis"):
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _directions(
+    standard: Float[torch.Tensor, "rows features"], n_components: int
+) -> tuple[Float[torch.Tensor, " _"], Float[torch.Tensor, "features _"]]:
+    """Return the largest variances, and the directions that have them.
+
+    From the smaller of the two matrices of products, rows × rows or features ×
+    features, as in ridge regression.
+    """
+    n_rows, n_features = standard.shape
+    if n_rows < n_features:
+        spectrum, vectors = torch.linalg.eigh(standard @ standard.T / n_rows)
+        lengths = (n_rows * spectrum.clamp(min=1e-12)).sqrt()
+        vectors = standard.T @ vectors / lengths
+    else:
+        spectrum, vectors = torch.linalg.eigh(standard.T @ standard / n_rows)
+    kept = int((spectrum > 1e-9 * spectrum[-1]).sum())
+    kept = min(kept, n_components)
+    spectrum, vectors = spectrum.flip(0)[:kept], vectors.flip(1)[:, :kept]
+    # The sign of a direction is chance: let its largest entry be positive.
+    largest = vectors.abs().argmax(dim=0)
+    signs = vectors[largest, torch.arange(kept)].sign()
+    return spectrum, vectors * signs

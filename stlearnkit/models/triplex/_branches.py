@@ -1,0 +1,154 @@
+"""The three looks of TRIPLEX: into the spot, around it, and over the section."""
+
+__all__ = ["NeighbourhoodBranch", "SectionBranch", "SectionInputs", "SpotBranch"]
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+
+from stlearnkit.models._components import PrincipalComponents
+from stlearnkit.models.attention import RelativeBias
+from stlearnkit.models.triplex._config import TriplexConfig
+from stlearnkit.models.triplex._places import GridEncoding, disc_means
+
+
+def as_tokens(
+    maps: Shaped[torch.Tensor, "queries features _ _"],
+) -> Shaped[torch.Tensor, "queries _ features"]:
+    """Lay the places of each map in a row, row by row of the map."""
+    return maps.flatten(2).mT
+
+
+class SpotBranch(torch.nn.Module):
+    """The places within the patch of a spot, each as a token.
+
+    Parameters
+    ----------
+    config
+        Of the model.
+    """
+
+    def __init__(self, config: TriplexConfig) -> None:
+        super().__init__()
+        self.inputs = PrincipalComponents(config.n_components)
+        self.project = torch.nn.Linear(config.n_components, config.width)
+        self.dropout = torch.nn.Dropout(config.dropout)
+
+    def forward(
+        self, maps: Float[torch.Tensor, "queries _ _ _"]
+    ) -> Float[torch.Tensor, "queries tokens _"]:
+        """Return one token for each place of a map."""
+        return self.dropout(self.project(self.inputs(as_tokens(maps))))
+
+
+class NeighbourhoodBranch(torch.nn.Module):
+    """The patches around a spot as tokens that attend to each other.
+
+    What lies at which distance is told apart by a bias for each offset; cells beyond
+    the image are not seen.
+
+    Parameters
+    ----------
+    config
+        Of the model.
+    """
+
+    def __init__(self, config: TriplexConfig) -> None:
+        super().__init__()
+        self.inputs = PrincipalComponents(config.n_components)
+        self.project = torch.nn.Linear(config.n_components, config.width)
+        self.dropout = torch.nn.Dropout(config.dropout)
+        self.bias = RelativeBias((config.n_cells, config.n_cells), config.n_heads)
+        self.blocks = torch.nn.ModuleList(
+            config.block() for _ in range(config.neighbourhood_depth)
+        )
+
+    def forward(
+        self,
+        maps: Float[torch.Tensor, "queries _ _ _"],
+        inside: Bool[torch.Tensor, "queries tokens"],
+    ) -> Float[torch.Tensor, "queries tokens _"]:
+        """Return one token for each cell; `inside` says which lie on the image."""
+        tokens = self.dropout(self.project(self.inputs(as_tokens(maps))))
+        bias = self.bias()
+        for block in self.blocks:
+            tokens = block(tokens, bias=bias, mask=inside[:, None, :])
+        return tokens
+
+
+class SectionInputs(torch.nn.Module):
+    """What is known of a spot from afar: features at several scales, and around it.
+
+    Beside the components of the features of a spot stand their means over discs, as in
+    the linear baseline.
+
+    Parameters
+    ----------
+    config
+        Of the model.
+    """
+
+    def __init__(self, config: TriplexConfig) -> None:
+        super().__init__()
+        self.radii_um = config.radii_um
+        self.components = PrincipalComponents(2 * config.n_components)
+
+    @staticmethod
+    def width(config: TriplexConfig) -> int:
+        """Return how many numbers there are for each spot."""
+        return 2 * config.n_components * (1 + len(config.radii_um))
+
+    def forward(
+        self,
+        features: Float[torch.Tensor, "spots features"],
+        coords_um: Float[torch.Tensor, "spots 2"],
+    ) -> Float[torch.Tensor, "spots _"]:
+        """Return the numbers of all spots of one section."""
+        own = self.components(features)
+        around = [disc_means(own, coords_um, radius) for radius in self.radii_um]
+        return torch.cat([own, *around], dim=1)
+
+
+class SectionBranch(torch.nn.Module):
+    """All spots of a section as tokens that attend to each other.
+
+    The first block is followed by the position encoding.
+
+    Parameters
+    ----------
+    config
+        Of the model.
+    """
+
+    def __init__(self, config: TriplexConfig) -> None:
+        super().__init__()
+        self.project = torch.nn.Linear(SectionInputs.width(config), config.width)
+        self.dropout = torch.nn.Dropout(config.dropout)
+        self.blocks = torch.nn.ModuleList(
+            config.block() for _ in range(config.section_depth)
+        )
+        self.places = GridEncoding(config.width)
+
+    def forward(
+        self,
+        inputs: Float[torch.Tensor, "spots features"],
+        coords_um: Float[torch.Tensor, "spots 2"],
+    ) -> Float[torch.Tensor, "spots _"]:
+        """Return one token for each spot of one section."""
+        tokens = self.tokens(inputs)
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens[None])[0]
+            if number == 0:
+                tokens = self.places(tokens, coords_um)
+        return tokens
+
+    def tokens(
+        self, inputs: Float[torch.Tensor, "spots features"]
+    ) -> Float[torch.Tensor, "spots _"]:
+        """Return the tokens before they have seen each other.
+
+        Parameters
+        ----------
+        inputs
+            Of one section, or of several.
+        """
+        return self.dropout(self.project(inputs))

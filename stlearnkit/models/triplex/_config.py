@@ -1,0 +1,140 @@
+"""What a TRIPLEX is made of."""
+
+__all__ = ["TriplexConfig"]
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stlearnkit.models.attention import Block, CrossBlock
+
+
+@dataclass(frozen=True)
+class TriplexConfig:
+    """What a `Triplex` is made of.
+
+    The published model has 29 to 43 million weights, and trains its spot branch from
+    the pixels. With a few sections to learn from, the sizes here are smaller by two
+    orders of magnitude, and the encoder is frozen.
+
+    Parameters
+    ----------
+    width
+        Numbers per token.
+    n_heads
+        Heads of each attention.
+    n_components
+        Principal components kept of spot maps and surroundings; of the section's
+        features, which join several scales, twice as many.
+    n_cells
+        Cells along the side of the surroundings.
+    neighbourhood_depth, section_depth
+        Blocks of those branches; the section branch has one or more.
+    expansion
+        Hidden width of the blocks' networks as a multiple of `width`.
+    dropout
+        Share of numbers hidden at random in training.
+    radii_um
+        Radii of the discs over which the section branch averages features.
+    distillation
+        Weight, in a branch's loss, of agreeing with the fused prediction; the rest of
+        1 is the weight of agreeing with the measurement.
+    line
+        Add to the fused prediction a linear map from the inputs of the section branch:
+        what ridge regression sees goes past the narrow tokens, and attention learns
+        what is left. Not in the publication.
+    line_dropout
+        Share of those inputs hidden at random in training.
+    backbone
+        A timm network to train on the patches of the spots, as published; ``""`` for
+        that of the book. None takes frozen maps from the batch.
+    pretrained, n_frozen_stages
+        As for `models.cnn.STNetConfig`; of a backbone only.
+    backbone_speed
+        Learning rate of the backbone as a multiple of the others'.
+    guided
+        Let edges and nuclei guide spot and neighbourhood tokens: BG-TRIPLEX.
+    guide_query
+        Who asks: ``"image"`` lets image tokens ask the maps, ``"boundary"`` the other
+        way round. The publication does not say.
+    guide_width
+        Numbers per token of edges or nuclei.
+    guide_speed
+        Learning rate of the gates, which start at 0, as a multiple of the others'.
+
+    Raises
+    ------
+    ValueError
+        If a number is not one that can be meant.
+
+    References
+    ----------
+    Chung et al., "Accurate spatial gene expression prediction by integrating
+    multi-resolution features", CVPR 2024; Qu et al., "Boundary-guided learning for
+    gene expression prediction in spatial transcriptomics", BIBM 2024.
+    """
+
+    width: int = 64
+    n_heads: int = 4
+    n_components: int = 128
+    n_cells: int = 5
+    neighbourhood_depth: int = 1
+    section_depth: int = 2
+    expansion: int = 2
+    dropout: float = 0.2
+    radii_um: tuple[float, ...] = (250.0, 480.0)
+    distillation: float = 0.3
+    line: bool = True
+    line_dropout: float = 0.3
+    backbone: str | None = None
+    pretrained: bool = True
+    n_frozen_stages: int = 4
+    backbone_speed: float = 0.3
+    guided: bool = False
+    guide_query: Literal["image", "boundary"] = "image"
+    guide_width: int = 32
+    guide_speed: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be meant.
+
+        Raises
+        ------
+        ValueError
+            See the class.
+        """
+        object.__setattr__(self, "radii_um", tuple(self.radii_um))  # lists from JSON
+        for name in ("n_components", "n_cells", "section_depth", "guide_width"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected 1 or more."
+                )
+        if self.neighbourhood_depth < 0:
+            raise ValueError(
+                f"neighbourhood_depth is {self.neighbourhood_depth}, expected 0 or "
+                "more; with 0 the cells do not attend to each other."
+            )
+        if not 0 <= self.line_dropout < 1:
+            raise ValueError(
+                f"line_dropout is {self.line_dropout}, expected 0 to below 1."
+            )
+        if not 0 <= self.distillation <= 1:
+            raise ValueError(f"distillation is {self.distillation}, expected 0 to 1.")
+        for name in ("guide_speed", "backbone_speed"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected above 0.")
+        if self.guide_query not in ("image", "boundary"):
+            raise ValueError(
+                f"guide_query is {self.guide_query!r}, expected 'image' or 'boundary'."
+            )
+
+    def block(self) -> Block:
+        """Return a new block of these sizes in which tokens attend to each other."""
+        return Block(
+            self.width, self.n_heads, expansion=self.expansion, dropout=self.dropout
+        )
+
+    def cross_block(self) -> CrossBlock:
+        """Return a new block of these sizes in which queries attend to a context."""
+        return CrossBlock(
+            self.width, self.n_heads, expansion=self.expansion, dropout=self.dropout
+        )

@@ -1,0 +1,334 @@
+"""The whole of TRIPLEX, and of BG-TRIPLEX."""
+
+__all__ = ["Triplex"]
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from stlearnkit.batches import Prediction, SectionBatch, SpotPredictor
+from stlearnkit.models._backbone import Backbone
+from stlearnkit.models.attention import Block
+from stlearnkit.models.triplex import _needs as needs
+from stlearnkit.models.triplex._branches import (
+    NeighbourhoodBranch,
+    SectionBranch,
+    SectionInputs,
+    SpotBranch,
+    as_tokens,
+)
+from stlearnkit.models.triplex._config import TriplexConfig
+from stlearnkit.models.triplex._guidance import Guidance
+from stlearnkit.models.triplex._outputs import TriplexAttention, TriplexPrediction
+
+
+class Triplex(SpotPredictor):
+    """TRIPLEX; and BG-TRIPLEX, if its configuration says that it is guided.
+
+    It predicts from frozen features, which `batches.ViewsRecipe` makes; or trains a
+    network on the patches of the spots, see `TriplexConfig.backbone`.
+
+    Parameters
+    ----------
+    profile
+        Mean expression of the training spots; the prediction before training.
+    config
+        What to build.
+
+    Examples
+    --------
+    >>> random = torch.Generator().manual_seed(0)
+    >>> batch = SectionBatch(
+    ...     ("A",), ("P",), ("ERBB2", "GNAS"), torch.zeros(3, dtype=torch.int64),
+    ...     200 * torch.eye(3), torch.arange(3),
+    ...     features=torch.randn(3, 6, generator=random),
+    ...     grids={
+    ...         "spot": torch.randn(3, 4, 7, 7, generator=random),
+    ...         "surroundings": torch.randn(3, 4, 5, 5, generator=random),
+    ...         "inside": torch.ones(3, 1, 5, 5),
+    ...     },
+    ... )
+    >>> model = Triplex(np.array([1.0, 2.0]), TriplexConfig(width=8))
+    >>> model.prepare([batch])
+    >>> model.eval()(batch).expression
+    tensor([[1., 2.],
+            [1., 2.],
+            [1., 2.]], grad_fn=<AddmmBackward0>)
+    """
+
+    config_type = TriplexConfig
+
+    def __init__(
+        self, profile: Float[np.ndarray, " genes"], config: TriplexConfig | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config = config or TriplexConfig()
+        self.n_genes = len(profile)
+        self.backbone = None
+        if config.backbone is not None:
+            self.backbone = Backbone(
+                config.backbone or None,
+                pretrained=config.pretrained,
+                n_frozen_stages=config.n_frozen_stages,
+            )
+        self.spot = SpotBranch(config)
+        self.neighbourhood = NeighbourhoodBranch(config)
+        self.inputs = SectionInputs(config)
+        self.section = SectionBranch(config)
+        self.fusion = config.cross_block()
+        self.guides = torch.nn.ModuleDict(
+            {name: Guidance(config) for name in ("spot", "neighbourhood")}
+            if config.guided
+            else {}
+        )
+        self.line = _line(config, self.n_genes) if config.line else None
+        names = ("spot", "neighbourhood", "section", "fused")
+        self.norms = torch.nn.ModuleDict(
+            {name: torch.nn.LayerNorm(config.width) for name in names}
+        )
+        self.heads = torch.nn.ModuleDict(
+            {name: _head(config.width, profile) for name in names}
+        )
+
+    @classmethod
+    def blank(cls, n_genes: int, config: TriplexConfig) -> "Triplex":
+        """Build the model without reading pretrained weights.
+
+        Parameters
+        ----------
+        n_genes
+            Number of genes it is to predict.
+        config
+            As for the class.
+        """
+        model = cls(np.zeros(n_genes), replace(config, pretrained=False))
+        model.config = config
+        return model
+
+    @torch.no_grad()
+    def prepare(self, train: Sequence[SectionBatch]) -> None:
+        """Learn the principal components of all frozen features.
+
+        Parameters
+        ----------
+        train
+            The training sections.
+
+        Raises
+        ------
+        ValueError
+            If a batch lacks something that the model looks at.
+        """
+        maps = [as_tokens(self._spot_map(batch)) for batch in train]
+        cells = [
+            as_tokens(needs.grid(batch, "surroundings"))[needs.inside(batch)]
+            for batch in train
+        ]
+        self.spot.inputs.fit(torch.cat([part.flatten(0, 1) for part in maps]))
+        self.neighbourhood.inputs.fit(torch.cat(cells))
+        self.inputs.components.fit(
+            torch.cat([needs.features(batch) for batch in train])
+        )
+
+    def forward(self, batch: SectionBatch) -> TriplexPrediction:
+        """Predict each query from its three views.
+
+        Raises
+        ------
+        ValueError
+            If the batch lacks something that the model looks at, or was made with
+            another encoder or other scales than those of training.
+        """
+        inside = needs.inside(batch)
+        inputs = self._section_inputs(batch)
+        spot, around, section = self._tokens(batch, inside, inputs)
+        query = section[batch.queries][:, None]
+        fused = self.fusion(query, spot)
+        fused = fused + self.fusion(query, around, mask=inside[:, None, :])
+        seen = inside[:, :, None] / inside.sum(dim=1).clamp(min=1)[:, None, None]
+        of_branches = {
+            "fused": self.norms["fused"](fused[:, 0]),
+            "spot": self.norms["spot"](spot).mean(dim=1),
+            "neighbourhood": (self.norms["neighbourhood"](around) * seen).sum(dim=1),
+            "section": self.norms["section"](section[batch.queries]),
+        }
+        predicted = {name: self.heads[name](of_branches[name]) for name in of_branches}
+        fused = predicted.pop("fused")
+        if self.line is not None:
+            fused = fused + self.line(inputs[batch.queries])
+        return TriplexPrediction(fused, **predicted)
+
+    def loss(self, prediction: Prediction, batch: SectionBatch) -> torch.Tensor:
+        """Return the squared error, and how far the branches are off.
+
+        Other than in the publication, branches are drawn to the fused prediction but
+        not it to them.
+
+        Parameters
+        ----------
+        prediction
+            What the model said of the batch.
+        batch
+            The batch, with targets.
+        """
+        assert isinstance(prediction, TriplexPrediction)
+        assert batch.targets is not None  # `training.fit` refuses such batches
+        share = self.config.distillation
+        error = torch.nn.functional.mse_loss
+        teacher = prediction.expression.detach()
+        total = error(prediction.expression, batch.targets)
+        for branch in prediction.branches:
+            total = total + (1 - share) * error(branch, batch.targets)
+            total = total + share * error(branch, teacher)
+        return total
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Return gates, which start at 0 and move faster, a backbone, and the rest.
+
+        Parameters
+        ----------
+        learning_rate
+            Of all but gates and backbone.
+        """
+        rates = {
+            "gates": self.config.guide_speed,
+            "backbone": self.config.backbone_speed,
+        }
+        groups: dict[str, list[torch.nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            kind = next((word for word in rates if word in name.split(".")), "rest")
+            if parameter.requires_grad:
+                groups.setdefault(kind, []).append(parameter)
+        return [
+            {"params": some, "lr": learning_rate * rates.get(kind, 1.0)}
+            for kind, some in groups.items()
+        ]
+
+    @torch.inference_mode()
+    def attention(self, batch: SectionBatch) -> TriplexAttention:
+        """Return where the model looks for each query.
+
+        Parameters
+        ----------
+        batch
+            The section. Weights over all spots are kept for each query: take a few of
+            a large section by `SectionBatch.subset`.
+        """
+        inside = needs.inside(batch)
+        inputs = self._section_inputs(batch)
+        spot, around, section = self._tokens(batch, inside, inputs)
+        query = self.fusion.norm(section[batch.queries][:, None])
+        looks = []
+        for tokens, seen in ((spot, None), (around, inside[:, None, :])):
+            _, weights = self.fusion.attention(
+                query, self.fusion.norm_context(tokens), mask=seen, return_weights=True
+            )
+            side = math.isqrt(weights.shape[-1])
+            looks.append(weights[:, :, 0].unflatten(-1, (side, side)))
+        of_spot, of_cells = looks
+        return TriplexAttention(
+            of_spot, of_cells, self._section_attention(batch, inputs)
+        )
+
+    def gates(self) -> dict[str, float]:
+        """Return how far each gate of the guidance is open, by branch and map."""
+        return {
+            f"{branch}, {name}": float(gate.detach())
+            for branch, guide in self.guides.items()
+            for name, gate in cast(Guidance, guide).gates.items()
+        }
+
+    def _tokens(
+        self,
+        batch: SectionBatch,
+        inside: Bool[torch.Tensor, "queries tokens"],
+        inputs: Float[torch.Tensor, "spots _"],
+    ) -> tuple[
+        Float[torch.Tensor, "queries _ features"],
+        Float[torch.Tensor, "queries tokens features"],
+        Float[torch.Tensor, "spots features"],
+    ]:
+        """Return the tokens of the three views, guided where the model is."""
+        spot = self.spot(self._spot_map(batch))
+        around = self.neighbourhood(needs.grid(batch, "surroundings"), inside)
+        if self.guides:
+            spot = self.guides["spot"](spot, needs.grid(batch, "spot_boundaries"))
+            maps = needs.grid(batch, "surroundings_boundaries")
+            around = self.guides["neighbourhood"](around, maps)
+        section = inputs.new_empty(batch.n_spots, self.config.width)
+        for own in _sections(batch):
+            section[own] = self.section(inputs[own], batch.coords_um[own, :2])
+        return spot, around, section
+
+    def _section_inputs(
+        self, batch: SectionBatch
+    ) -> Float[torch.Tensor, "spots features"]:
+        """Return components of the features of all spots, and means around them."""
+        features, width = needs.features(batch), SectionInputs.width(self.config)
+        inputs = batch.coords_um.new_empty(batch.n_spots, width)
+        for own in _sections(batch):
+            inputs[own] = self.inputs(features[own], batch.coords_um[own, :2])
+        return inputs
+
+    def _section_attention(
+        self, batch: SectionBatch, inputs: Float[torch.Tensor, "spots features"]
+    ) -> Float[torch.Tensor, "queries heads spots"]:
+        """Return the weights of the first block of the section branch."""
+        shape = (batch.n_queries, self.config.n_heads, batch.n_spots)
+        weights = batch.coords_um.new_zeros(shape)
+        for own in _sections(batch):
+            tokens = self.section.tokens(inputs[own])
+            block = cast(Block, self.section.blocks[0])
+            _, of_own = block.attention(block.norm(tokens[None]), return_weights=True)
+            asked = own[batch.queries]
+            rows = (own.cumsum(0) - 1)[batch.queries[asked]]
+            spread = weights.new_zeros(len(rows), *shape[1:])
+            spread[:, :, own] = of_own[0].transpose(0, 1)[rows]
+            weights[asked] = spread
+        return weights
+
+    def _spot_map(
+        self, batch: SectionBatch
+    ) -> Float[torch.Tensor, "queries features height width"]:
+        """Return the map of each query's patch: frozen, or from the model's network.
+
+        Raises
+        ------
+        ValueError
+            If the batch has no patches, and they are to be looked at.
+        """
+        if self.backbone is None:
+            return needs.grid(batch, "spot")
+        if batch.patches is None:
+            raise ValueError(
+                f"the batch of section {batch.sections[0]!r} has no patches, which the "
+                "backbone is trained on: ViewsRecipe(patches_px=112)."
+            )
+        return self.backbone.maps(batch.patches)
+
+
+def _head(width: int, profile: Float[np.ndarray, " genes"]) -> torch.nn.Linear:
+    """Return a linear layer that predicts the profile until it has learnt."""
+    head = torch.nn.Linear(width, len(profile))
+    torch.nn.init.zeros_(head.weight)
+    with torch.no_grad():
+        head.bias.copy_(torch.from_numpy(profile))
+    return head
+
+
+def _line(config: TriplexConfig, n_genes: int) -> torch.nn.Sequential:
+    """Return a linear map from what is known from afar to expression, at first 0."""
+    line = torch.nn.Linear(SectionInputs.width(config), n_genes, bias=False)
+    torch.nn.init.zeros_(line.weight)
+    return torch.nn.Sequential(torch.nn.Dropout(config.line_dropout), line)
+
+
+def _sections(batch: SectionBatch) -> Iterator[Bool[torch.Tensor, " spots"]]:
+    """Yield for each section of a batch which spots are its own."""
+    for number in range(len(batch.sections)):
+        yield batch.section_index == number
