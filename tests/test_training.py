@@ -267,6 +267,22 @@ def test_loaded_model_predicts_as_the_fitted_one(finished):
     pd.testing.assert_frame_equal(loaded.history, fitted.history)
 
 
+class Counting(lightning.Callback):
+    """Counts the steps of a run."""
+
+    n_steps = 0
+
+    def on_train_batch_end(self, *arguments):
+        self.n_steps += 1
+
+
+def test_callbacks_are_called_and_change_nothing():
+    counting, expected = Counting(), quick()
+    fitted = quick(callbacks=[counting])
+    assert counting.n_steps == 1
+    pd.testing.assert_frame_equal(fitted.history, expected.history)
+
+
 # Interruptions
 
 

@@ -107,7 +107,8 @@ def fit(
         Show a bar.
     **trainer
         Given on to `lightning.Trainer` as they are: `accelerator`, `devices`,
-        `num_nodes`, `strategy`, `precision` (full or mixed; batches stay as they are).
+        `num_nodes`, `strategy`, `precision` (full or mixed; batches stay as they are),
+        `callbacks` (a list; they join those of this engine).
         As they default here: a GPU if there is one, one device, mixed half precision
         on a GPU.
 

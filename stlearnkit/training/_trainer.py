@@ -176,6 +176,7 @@ def _make_trainer(
     """Return Lightning's trainer with the callbacks and logs of a run."""
     settings = {"accelerator": "auto", "devices": 1, **options}
     settings.setdefault("precision", _precision(settings["accelerator"]))
+    also = settings.pop("callbacks", ())
     return Trainer(
         **settings,
         max_epochs=config.max_epochs,
@@ -184,6 +185,7 @@ def _make_trainer(
             EarlyStopping("val_mse", patience=config.patience),
             _Keeper(folder),
             *([_Bar()] if progress else []),
+            *also,
         ],
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         log_every_n_steps=1,
