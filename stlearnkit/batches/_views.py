@@ -88,6 +88,7 @@ class GuideRecipe:
             The squares.
         """
         maps = self.maps(section)
+        _check_cover(section, maps)
         sizes = {
             "spot_boundaries": (spot.side_um, self.spot_px),
             "surroundings_boundaries": (around.side_um, self.surroundings_px),
@@ -146,6 +147,11 @@ class ViewsRecipe:
     guides
         Add maps of edges and nuclei, for BG-TRIPLEX.
 
+    Raises
+    ------
+    ValueError
+        If `n_cells` is not odd, a number of pixels is below 1, or `section` is empty.
+
     Examples
     --------
     >>> import stlearnkit as stk
@@ -164,6 +170,28 @@ class ViewsRecipe:
     section: tuple[Scale, ...] = _SECTION_SCALES
     patches_px: int | None = None
     guides: GuideRecipe | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be meant.
+
+        Raises
+        ------
+        ValueError
+            See the class.
+        """
+        if self.n_cells < 1 or self.n_cells % 2 == 0:
+            raise ValueError(
+                f"n_cells is {self.n_cells}, expected an odd number, such as 5."
+            )
+        for name in ("cell_px", "patches_px"):
+            side = getattr(self, name)
+            if side is not None and side < 1:
+                raise ValueError(f"{name} is {side}, expected 1 or more, or None.")
+        if not self.section:
+            raise ValueError(
+                "section is empty, expected at least one patches.Scale for the view "
+                "over the section."
+            )
 
     def __call__(self, section: Section, genes: Sequence[str]) -> SectionBatch:
         """Encode a section; there are no targets yet.
@@ -227,6 +255,26 @@ class ViewsRecipe:
         seen[seen] = coverage(slide, centres[seen], cell_um) >= 0.5
         shape = (section.n_spots, 1, self.n_cells, self.n_cells)
         return seen.reshape(shape).astype(np.float32)
+
+
+def _check_cover(section: Section, maps: BoundaryMaps) -> None:
+    """Refuse maps that are of another slide.
+
+    Raises
+    ------
+    SectionError
+        If they do not have its size, to a pixel of the maps and one in a hundred.
+    """
+    slide = section.slide
+    assert slide is not None
+    size = np.array([slide.width, slide.height])
+    found = np.array(maps.edges.shape[::-1]) * maps.downsample
+    if (np.abs(found - size) > maps.downsample + size / 100).any():
+        raise SectionError(
+            f"the maps show {found[0]:.0f} x {found[1]:.0f} px, but the slide of "
+            f"section {section.name!r} has {slide.width} x {slide.height}. Give the "
+            "maps of this very slide, with their own downsample."
+        )
 
 
 def _derangement(section: Section) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 
 _MAX_ROWS = 20_000  # of those that components are computed from; more change little
+_ROUNDING = 1e-6  # of a feature's size; what varies less does so by rounding alone
 
 
 class PrincipalComponents(torch.nn.Module):
@@ -39,13 +40,25 @@ class PrincipalComponents(torch.nn.Module):
         """Learn mean, scale and directions from rows of training spots.
 
         The components of these rows have a mean of 0 and a mean square of 1, averaged
-        over components; between them they keep their ratios.
+        over components; between them they keep their ratios. A feature that is the same
+        in all rows does not count.
+
+        Raises
+        ------
+        ValueError
+            If there are no rows.
         """
+        if len(rows) == 0:
+            raise ValueError(
+                "there are no rows to learn components from: no training spot has a "
+                "place that lies on its image. Check coordinates and µm per pixel."
+            )
         step = -(-len(rows) // _MAX_ROWS)
         rows = rows[::step].double()
         self.mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
-        self.std = torch.where(std > 0, std, 1.0)
-        standard = (rows - self.mean) / self.std
+        varies = std > _ROUNDING * rows.abs().amax(dim=0)
+        self.std = torch.where(varies, std, 1.0)
+        standard = (rows - self.mean) / self.std * varies
         spectrum, basis = _directions(standard, self.n_components)
         basis = basis * (self.n_components / spectrum.sum().clamp(min=1e-12)).sqrt()
         missing = self.n_components - basis.shape[1]
@@ -55,7 +68,7 @@ class PrincipalComponents(torch.nn.Module):
     def forward(
         self, features: Float[torch.Tensor, "*rows features"]
     ) -> Float[torch.Tensor, "*rows _"]:
-        """Return the components of features, in full precision.
+        """Return the components of features, in full precision even among half.
 
         Raises
         ------
@@ -68,7 +81,8 @@ class PrincipalComponents(torch.nn.Module):
                 f"prepared for {len(self.mean)}. Use the encoder and the scales of "
                 "its training; a new model first takes model.prepare(train)."
             )
-        return ((features.float() - self.mean) / self.std) @ self.basis
+        with torch.autocast(features.device.type, enabled=False):
+            return ((features.float() - self.mean) / self.std) @ self.basis
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *rest: Any
@@ -76,7 +90,9 @@ class PrincipalComponents(torch.nn.Module):
         """Make room for as many features as the state to be loaded has."""
         for name in ("mean", "std", "basis"):
             if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name]))
+                device = getattr(self, name).device
+                room = torch.empty_like(state_dict[prefix + name], device=device)
+                setattr(self, name, room)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

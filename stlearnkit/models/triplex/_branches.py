@@ -1,7 +1,16 @@
 """The three looks of TRIPLEX: into the spot, around it, and over the section."""
 
-__all__ = ["NeighbourhoodBranch", "SectionBranch", "SectionInputs", "SpotBranch"]
+__all__ = [
+    "NeighbourhoodBranch",
+    "SectionBranch",
+    "SectionInputs",
+    "SpotBranch",
+    "as_tokens",
+    "head",
+    "line",
+]
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 
@@ -57,7 +66,12 @@ class NeighbourhoodBranch(torch.nn.Module):
         self.inputs = PrincipalComponents(config.n_components)
         self.project = torch.nn.Linear(config.n_components, config.width)
         self.dropout = torch.nn.Dropout(config.dropout)
-        self.bias = RelativeBias((config.n_cells, config.n_cells), config.n_heads)
+        # Without blocks nothing would train it.
+        self.bias = (
+            RelativeBias((config.n_cells, config.n_cells), config.n_heads)
+            if config.neighbourhood_depth
+            else None
+        )
         self.blocks = torch.nn.ModuleList(
             config.block() for _ in range(config.neighbourhood_depth)
         )
@@ -69,7 +83,7 @@ class NeighbourhoodBranch(torch.nn.Module):
     ) -> Float[torch.Tensor, "queries tokens _"]:
         """Return one token for each cell; `inside` says which lie on the image."""
         tokens = self.dropout(self.project(self.inputs(as_tokens(maps))))
-        bias = self.bias()
+        bias = None if self.bias is None else self.bias()
         for block in self.blocks:
             tokens = block(tokens, bias=bias, mask=inside[:, None, :])
         return tokens
@@ -152,3 +166,19 @@ class SectionBranch(torch.nn.Module):
             Of one section, or of several.
         """
         return self.dropout(self.project(inputs))
+
+
+def head(width: int, profile: Float[np.ndarray, " genes"]) -> torch.nn.Linear:
+    """Return a linear layer that predicts the profile until it has learnt."""
+    layer = torch.nn.Linear(width, len(profile))
+    torch.nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        layer.bias.copy_(torch.from_numpy(profile))
+    return layer
+
+
+def line(config: TriplexConfig, n_genes: int) -> torch.nn.Sequential:
+    """Return a linear map from what is known from afar to expression, at first 0."""
+    layer = torch.nn.Linear(SectionInputs.width(config), n_genes, bias=False)
+    torch.nn.init.zeros_(layer.weight)
+    return torch.nn.Sequential(torch.nn.Dropout(config.line_dropout), layer)

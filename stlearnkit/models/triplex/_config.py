@@ -34,7 +34,7 @@ class TriplexConfig:
     dropout
         Share of numbers hidden at random in training.
     radii_um
-        Radii of the discs over which the section branch averages features.
+        Radii of the discs over which the section branch averages features; may be none.
     distillation
         Weight, in a branch's loss, of agreeing with the fused prediction; the rest of
         1 is the weight of agreeing with the measurement.
@@ -112,6 +112,11 @@ class TriplexConfig:
             raise ValueError(
                 f"neighbourhood_depth is {self.neighbourhood_depth}, expected 0 or "
                 "more; with 0 the cells do not attend to each other."
+            )
+        if not all(0 < radius < float("inf") for radius in self.radii_um):
+            raise ValueError(
+                f"radii_um is {self.radii_um}, expected micrometres above 0, such as "
+                "1.25 times the spot pitch."
             )
         if not 0 <= self.line_dropout < 1:
             raise ValueError(

@@ -21,10 +21,14 @@ from stlearnkit.models.triplex._branches import (
     SectionInputs,
     SpotBranch,
     as_tokens,
+    head,
+    line,
 )
 from stlearnkit.models.triplex._config import TriplexConfig
 from stlearnkit.models.triplex._guidance import Guidance
 from stlearnkit.models.triplex._outputs import TriplexAttention, TriplexPrediction
+
+_AT_A_TIME = 32  # patches in the backbone before training
 
 
 class Triplex(SpotPredictor):
@@ -55,10 +59,8 @@ class Triplex(SpotPredictor):
     ... )
     >>> model = Triplex(np.array([1.0, 2.0]), TriplexConfig(width=8))
     >>> model.prepare([batch])
-    >>> model.eval()(batch).expression
-    tensor([[1., 2.],
-            [1., 2.],
-            [1., 2.]], grad_fn=<AddmmBackward0>)
+    >>> model.eval()(batch).expression.tolist()
+    [[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]
     """
 
     config_type = TriplexConfig
@@ -86,13 +88,13 @@ class Triplex(SpotPredictor):
             if config.guided
             else {}
         )
-        self.line = _line(config, self.n_genes) if config.line else None
+        self.line = line(config, self.n_genes) if config.line else None
         names = ("spot", "neighbourhood", "section", "fused")
         self.norms = torch.nn.ModuleDict(
             {name: torch.nn.LayerNorm(config.width) for name in names}
         )
         self.heads = torch.nn.ModuleDict(
-            {name: _head(config.width, profile) for name in names}
+            {name: head(config.width, profile) for name in names}
         )
 
     @classmethod
@@ -124,12 +126,17 @@ class Triplex(SpotPredictor):
         ValueError
             If a batch lacks something that the model looks at.
         """
-        maps = [as_tokens(self._spot_map(batch)) for batch in train]
+        side = self.config.n_cells
+        maps = [
+            as_tokens(self._spot_map(batch.subset(rows))).flatten(0, 1)
+            for batch in train
+            for rows in torch.arange(batch.n_queries).split(_AT_A_TIME)
+        ]
         cells = [
-            as_tokens(needs.grid(batch, "surroundings"))[needs.inside(batch)]
+            as_tokens(needs.surroundings(batch, side))[needs.inside(batch, side)]
             for batch in train
         ]
-        self.spot.inputs.fit(torch.cat([part.flatten(0, 1) for part in maps]))
+        self.spot.inputs.fit(torch.cat(maps))
         self.neighbourhood.inputs.fit(torch.cat(cells))
         self.inputs.components.fit(
             torch.cat([needs.features(batch) for batch in train])
@@ -144,7 +151,7 @@ class Triplex(SpotPredictor):
             If the batch lacks something that the model looks at, or was made with
             another encoder or other scales than those of training.
         """
-        inside = needs.inside(batch)
+        inside = needs.inside(batch, self.config.n_cells)
         inputs = self._section_inputs(batch)
         spot, around, section = self._tokens(batch, inside, inputs)
         query = section[batch.queries][:, None]
@@ -211,15 +218,37 @@ class Triplex(SpotPredictor):
 
     @torch.inference_mode()
     def attention(self, batch: SectionBatch) -> TriplexAttention:
-        """Return where the model looks for each query.
+        """Return where the model looks for each query, without dropout.
 
         Parameters
         ----------
         batch
             The section. Weights over all spots are kept for each query: take a few of
             a large section by `SectionBatch.subset`.
+
+        Raises
+        ------
+        ValueError
+            As for a prediction.
         """
-        inside = needs.inside(batch)
+        was_training = self.training
+        self.eval()
+        try:
+            return self._looks(batch)
+        finally:
+            self.train(was_training)
+
+    def gates(self) -> dict[str, float]:
+        """Return how far each gate of the guidance is open, by branch and map."""
+        return {
+            f"{branch}, {name}": float(gate.detach())
+            for branch, guide in self.guides.items()
+            for name, gate in cast(Guidance, guide).gates.items()
+        }
+
+    def _looks(self, batch: SectionBatch) -> TriplexAttention:
+        """Return where the model, as it is, looks for each query."""
+        inside = needs.inside(batch, self.config.n_cells)
         inputs = self._section_inputs(batch)
         spot, around, section = self._tokens(batch, inside, inputs)
         query = self.fusion.norm(section[batch.queries][:, None])
@@ -231,17 +260,8 @@ class Triplex(SpotPredictor):
             side = math.isqrt(weights.shape[-1])
             looks.append(weights[:, :, 0].unflatten(-1, (side, side)))
         of_spot, of_cells = looks
-        return TriplexAttention(
-            of_spot, of_cells, self._section_attention(batch, inputs)
-        )
-
-    def gates(self) -> dict[str, float]:
-        """Return how far each gate of the guidance is open, by branch and map."""
-        return {
-            f"{branch}, {name}": float(gate.detach())
-            for branch, guide in self.guides.items()
-            for name, gate in cast(Guidance, guide).gates.items()
-        }
+        of_section = self._section_attention(batch, inputs)
+        return TriplexAttention(of_spot, of_cells, of_section)
 
     def _tokens(
         self,
@@ -255,14 +275,16 @@ class Triplex(SpotPredictor):
     ]:
         """Return the tokens of the three views, guided where the model is."""
         spot = self.spot(self._spot_map(batch))
-        around = self.neighbourhood(needs.grid(batch, "surroundings"), inside)
+        cells = needs.surroundings(batch, self.config.n_cells)
+        around = self.neighbourhood(cells, inside)
         if self.guides:
-            spot = self.guides["spot"](spot, needs.grid(batch, "spot_boundaries"))
-            maps = needs.grid(batch, "surroundings_boundaries")
+            spot = self.guides["spot"](spot, needs.boundaries(batch, "spot"))
+            maps = needs.boundaries(batch, "surroundings")
             around = self.guides["neighbourhood"](around, maps)
         section = inputs.new_empty(batch.n_spots, self.config.width)
         for own in _sections(batch):
-            section[own] = self.section(inputs[own], batch.coords_um[own, :2])
+            tokens = self.section(inputs[own], batch.coords_um[own, :2])
+            section[own] = tokens.float()  # else half, where precision is mixed
         return spot, around, section
 
     def _section_inputs(
@@ -282,13 +304,13 @@ class Triplex(SpotPredictor):
         shape = (batch.n_queries, self.config.n_heads, batch.n_spots)
         weights = batch.coords_um.new_zeros(shape)
         for own in _sections(batch):
-            tokens = self.section.tokens(inputs[own])
             block = cast(Block, self.section.blocks[0])
-            _, of_own = block.attention(block.norm(tokens[None]), return_weights=True)
+            tokens = block.norm(self.section.tokens(inputs[own]))[None]
             asked = own[batch.queries]
             rows = (own.cumsum(0) - 1)[batch.queries[asked]]
+            _, of_own = block.attention(tokens[:, rows], tokens, return_weights=True)
             spread = weights.new_zeros(len(rows), *shape[1:])
-            spread[:, :, own] = of_own[0].transpose(0, 1)[rows]
+            spread[:, :, own] = of_own[0].transpose(0, 1)
             weights[asked] = spread
         return weights
 
@@ -310,22 +332,6 @@ class Triplex(SpotPredictor):
                 "backbone is trained on: ViewsRecipe(patches_px=112)."
             )
         return self.backbone.maps(batch.patches)
-
-
-def _head(width: int, profile: Float[np.ndarray, " genes"]) -> torch.nn.Linear:
-    """Return a linear layer that predicts the profile until it has learnt."""
-    head = torch.nn.Linear(width, len(profile))
-    torch.nn.init.zeros_(head.weight)
-    with torch.no_grad():
-        head.bias.copy_(torch.from_numpy(profile))
-    return head
-
-
-def _line(config: TriplexConfig, n_genes: int) -> torch.nn.Sequential:
-    """Return a linear map from what is known from afar to expression, at first 0."""
-    line = torch.nn.Linear(SectionInputs.width(config), n_genes, bias=False)
-    torch.nn.init.zeros_(line.weight)
-    return torch.nn.Sequential(torch.nn.Dropout(config.line_dropout), line)
 
 
 def _sections(batch: SectionBatch) -> Iterator[Bool[torch.Tensor, " spots"]]:

@@ -18,9 +18,14 @@ def lattice_neighbours(
     """Find the spots a step to the left, above and so on, row by row, itself fifth.
 
     One step is the pitch: the median distance to the nearest other spot. The spot
-    nearest to where one is looked for counts if it is within half a pitch. So spots
-    that sit askew, gaps, and several arrays on one slide need no grid that they do not
-    have; on a square lattice these are its 3 × 3 places.
+    nearest to where one is looked for counts if it is less than half a pitch away. So
+    spots that sit askew, gaps, and several arrays on one slide need no grid that they
+    do not have.
+
+    On a square lattice these are its 3 × 3 places, as long as it is turned by less than
+    20° against the axes; by more than 29°, nothing is found but the spot itself. On a
+    hexagonal lattice, as of Visium, two of six neighbours are found: those in line with
+    the axis along which the spots stand in rows.
 
     Returns
     -------
@@ -48,7 +53,10 @@ def disc_means(
     coords_um: Float[torch.Tensor, "spots 2"],
     radius_um: float,
 ) -> Float[torch.Tensor, "spots features"]:
-    """Average tokens over all spots of a disc around each spot, itself included."""
+    """Average tokens over all spots of a disc around each spot, itself included.
+
+    Of one section, in full precision: sparse matrices have no other everywhere.
+    """
     places = coords_um.detach().cpu().double().numpy()
     graph = radius(places, radius_um, self_loops=True)
     counts = torch.from_numpy(graph.n_neighbours).to(tokens)
@@ -59,7 +67,8 @@ def disc_means(
         is_coalesced=True,
         check_invariants=False,
     )
-    return (adjacency @ tokens) / counts[:, None]
+    with torch.autocast(tokens.device.type, enabled=False):
+        return (adjacency @ tokens) / counts[:, None]
 
 
 class GridEncoding(torch.nn.Module):
