@@ -9,26 +9,35 @@ asks for more seeds computes only those. Near-empty spots flatter whatever knows
 library size, so all is scored twice, with all spots and with those of 100 transcripts
 or more; networks are trained once, as their runs are kept too.
 
-ST-Net stands here twice: with the library's settings and eight epochs, trained with
-several seeds, and with settings chosen anew in every fold, by the error on a training
-section that is set aside; the same section chooses the epoch. Each seed sets another
-section aside.
+ST-Net stands here twice: with the library's settings and eight epochs, and with
+settings chosen anew in every fold, by the error on a training section that is set
+aside; the same section chooses the epoch. Each seed sets another section aside. To
+choose from are all pairs of two sizes of the picture, as large as a CPU affords, and
+two learning rates, the library's and a third of it.
+
+TRIPLEX and BG-TRIPLEX are trained once for each section that can be set aside, and the
+mean of their predictions is scored. Beside TRIPLEX stands what is left of it without
+its line, as published; beside BG-TRIPLEX its controls: maps of other spots, brightness
+in place of edges, and empty maps, which is TRIPLEX with as many weights.
 """
 
 import argparse
 import time
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from stlearnkit.batches import PatchRecipe
+from stlearnkit.batches import GuideRecipe, PatchRecipe, ViewsRecipe
 from stlearnkit.benchmark import evaluate
 from stlearnkit.datasets import her2st
 from stlearnkit.environment import gpu_name
 from stlearnkit.folds import Fold, leave_one_section_out
 from stlearnkit.models.cnn import STNet, STNetConfig
+from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.predictors import (
     BestOf,
     MeanPredictor,
@@ -44,7 +53,7 @@ FOLDS = (
     *leave_one_section_out(PATIENT_C),
     Fold("B4", train=PATIENT_C, test=("B4",), claim="patient"),
 )
-SETTINGS = ((64, 1e-4), (64, 3e-4), (112, 3e-4))  # px, learning rate
+SETTINGS = tuple(product((64, 112), (1e-4, 3e-4)))  # px, learning rate
 SCORES = ("pcc", "pcc_beyond", "pcc_library_size", "ceiling", "skill", "mse")
 
 
@@ -72,6 +81,23 @@ def stnet(folder: Path) -> BestOf:
         for side_px, rate in SETTINGS
     )
     return BestOf(candidates, name="ST-Net")
+
+
+def triplex(folder: Path, name: str = "TRIPLEX", **config: object) -> NetworkPredictor:
+    """Return TRIPLEX, one network for each section set aside; with other settings."""
+    return NetworkPredictor(
+        partial(Triplex, config=TriplexConfig(**config)),
+        ViewsRecipe(),
+        folder=folder,
+        n_networks=4,
+        name=name,
+    )
+
+
+def guided(folder: Path, name: str, control: str | None = None) -> NetworkPredictor:
+    """Return BG-TRIPLEX, guided by maps or by what is to control for them."""
+    batch = ViewsRecipe(guides=GuideRecipe(control=control))
+    return replace(triplex(folder, name, guided=True), batch=batch)
 
 
 def report(table: pd.DataFrame) -> None:
@@ -105,7 +131,13 @@ def main() -> None:
         (MeanPredictor(), [0]),
         (RidgePredictor(), [0]),
         (short_stnet(runs), asked.seeds),
-        (stnet(runs), asked.seeds[:1]),
+        (stnet(runs), asked.seeds),
+        (triplex(runs), asked.seeds),
+        (triplex(runs, "TRIPLEX, no line", line=False), asked.seeds),
+        (guided(runs, "BG-TRIPLEX"), asked.seeds),
+        (guided(runs, "BG-TRIPLEX, empty maps", "blank"), asked.seeds),
+        (guided(runs, "BG-TRIPLEX, others' maps", "shuffled"), asked.seeds),
+        (guided(runs, "BG-TRIPLEX, grey for edges", "grey"), asked.seeds),
     ]
     print(f"{gpu_name() or 'no GPU'}, {torch.get_num_threads()} CPU threads for torch")
     for least in (1, 100):
