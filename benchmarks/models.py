@@ -2,7 +2,7 @@
 
 Run with `STLEARNKIT_DATA` and `STLEARNKIT_WEIGHTS` set, or with a network:
 
-    python benchmarks/models.py FOLDER [--seeds 0 1 2] [--only ridge]
+    python benchmarks/models.py FOLDER [--seeds 0 1 2] [--only ridge] [--csv FILE]
 
 Results are kept in FOLDER: a run that was stopped goes on where it was, and one that
 asks for more seeds computes only those. Near-empty spots flatter whatever knows the
@@ -119,12 +119,25 @@ def report(table: pd.DataFrame) -> None:
             print(printed(paired_difference(table, name, "ridge"), digits=3), "\n")
 
 
+def units(table: pd.DataFrame, least: int) -> pd.DataFrame:
+    """Return one row for each section, predictor, seed and score: means over genes."""
+    parts = [
+        per_unit(of_seed, score=score).assign(score=score, seed=seed)
+        for seed, of_seed in table.groupby("seed")
+        for score in SCORES
+    ]
+    kept = ["least", "claim", "name", "predictor", "seed", "score", "value"]
+    rows = pd.concat(parts, ignore_index=True).assign(least=least)[kept]
+    return rows.sort_values(kept[:-1]).round({"value": 5})
+
+
 def main() -> None:
     """Evaluate all on six folds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", help="names of predictors")
+    parser.add_argument("--csv", type=Path, help="where to write a row per section")
     asked = parser.parse_args()
     runs = asked.folder / "runs"
     competitors: list[tuple[Predictor, list[int]]] = [
@@ -140,6 +153,7 @@ def main() -> None:
         (guided(runs, "BG-TRIPLEX, grey for edges", "grey"), asked.seeds),
     ]
     print(f"{gpu_name() or 'no GPU'}, {torch.get_num_threads()} CPU threads for torch")
+    written = []
     for least in (1, 100):
         started = time.perf_counter()
         tables = [
@@ -155,8 +169,12 @@ def main() -> None:
             if not asked.only or predictor.name in asked.only
         ]
         print(f"\nspots of {least} or more transcripts")
-        report(pd.concat(tables, ignore_index=True))
+        table = pd.concat(tables, ignore_index=True)
+        report(table)
+        written.append(units(table, least))
         print(f"{time.perf_counter() - started:.0f} s\n")
+    if asked.csv:
+        pd.concat(written).to_csv(asked.csv, index=False)
 
 
 if __name__ == "__main__":
