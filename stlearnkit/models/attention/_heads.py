@@ -1,5 +1,7 @@
 """Queries, keys and values; heads side by side."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch.nn import functional
@@ -235,7 +237,10 @@ def _fused(
         bias = bias.to(queries.dtype)
         extra = bias if extra is None else bias.masked_fill(~extra, float("-inf"))
     # The kernel that saves memory wants four axes, of tokens and of what is added.
-    q, k, v = (part.reshape(-1, *part.shape[-3:]) for part in (queries, keys, values))
+    n_sets = math.prod(leading)
+    q, k, v = (
+        part.reshape(n_sets, *part.shape[-3:]) for part in (queries, keys, values)
+    )
     if extra is not None:
         extra = extra.reshape((1,) * (4 - extra.ndim) + extra.shape)
         if len(leading) > 1:

@@ -2,6 +2,7 @@
 
 __all__ = ["TriplexConfig"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,7 +82,7 @@ class TriplexConfig:
     section_depth: int = 2
     expansion: int = 2
     dropout: float = 0.2
-    radii_um: tuple[float, ...] = (250.0, 480.0)
+    radii_um: Sequence[float] = (250.0, 480.0)
     distillation: float = 0.3
     line: bool = True
     line_dropout: float = 0.3

@@ -22,10 +22,10 @@ def lattice_neighbours(
     spots that sit askew, gaps, and several arrays on one slide need no grid that they
     do not have.
 
-    On a square lattice these are its 3 × 3 places, as long as it is turned by less than
-    20° against the axes; by more than 29°, nothing is found but the spot itself. On a
-    hexagonal lattice, as of Visium, two of six neighbours are found: those in line with
-    the axis along which the spots stand in rows.
+    On a square lattice these are its 3 × 3 places, if it is turned by less than 20°
+    against the axes; at about 30°, where all are just as far from two places, nothing
+    is found but the spot itself. On a hexagonal lattice, as of Visium, two of six
+    neighbours are found: those of the same row.
 
     Returns
     -------
