@@ -250,6 +250,22 @@ def test_a_query_that_sees_nothing_gets_nothing(return_weights, with_bias):
     assert (of_x == 0).all(-1).equal(blind)
 
 
+@pytest.mark.parametrize("return_weights", [False, True])
+@pytest.mark.parametrize("with_mask", [False, True])
+@pytest.mark.parametrize(("n_queries", "n_keys"), [(3, 0), (0, 4), (0, 0)])
+def test_no_tokens_give_nothing(n_queries, n_keys, with_mask, return_weights):
+    ours = layer()
+    mask = torch.ones(2, n_queries, n_keys, dtype=torch.bool) if with_mask else None
+    found = ours(
+        tokens(2, n_queries, WIDTH),
+        tokens(2, n_keys, WIDTH),
+        mask=mask,
+        return_weights=return_weights,
+    )
+    found = found[0] if return_weights else found
+    assert found.equal(ours.to_output.bias.expand(2, n_queries, WIDTH))
+
+
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_gradient_is_that_of_finite_differences(with_mask):
     mask = seen(3, 4) if with_mask else None
