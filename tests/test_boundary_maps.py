@@ -237,8 +237,13 @@ def test_scores_of_nothing():
     assert boundaries.nuclei_scores(one + 50, one).tolist() == [0, 0, 0]
     assert np.isnan(boundaries.nuclei_scores(nothing, one)["precision"])
     assert boundaries.nuclei_scores(nothing, one)["recall"] == 0
+    assert boundaries.nuclei_scores(nothing, one)["f1"] == 0
+    assert boundaries.nuclei_scores(one, nothing)["f1"] == 0
+    assert boundaries.nuclei_scores(nothing, nothing).isna().all()
     lines, none = np.eye(4, dtype=bool), np.zeros((4, 4), bool)
     assert boundaries.edge_scores(none, lines, 1.0)["recall"] == 0
+    assert boundaries.edge_scores(none, lines, 1.0)["f1"] == 0
+    assert boundaries.edge_scores(none, none, 1.0).isna().all()
     assert boundaries.edge_scores(lines, lines, 1.0).tolist() == [1, 1, 1]
 
 
@@ -260,6 +265,14 @@ def test_tolerances_must_be_distances():
         boundaries.edge_scores(lines, lines, 1.0, tolerance_um=np.nan)
     with pytest.raises(ValueError, match=r"mpp is 0\.0, expected µm per pixel"):
         boundaries.edge_scores(lines, lines, 0.0)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_lines_must_lie_on_the_same_pixels():
+    with pytest.raises(
+        ValueError, match=r"found has shape \(3, 3\), but true \(4, 4\)"
+    ):
+        boundaries.edge_scores(np.eye(3, dtype=bool), np.eye(4, dtype=bool), 1.0)
 
 
 # The picture

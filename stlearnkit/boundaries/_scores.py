@@ -31,8 +31,9 @@ def nuclei_scores(
     -------
     scores
         `precision`: share of those found that are true; `recall`: share of the true
-        that were found; `f1`: their harmonic mean. All 0 if nothing matches, and NaN
-        where there is nothing to take a share of.
+        that were found; NaN where there is nothing to take a share of. `f1`: their
+        harmonic mean; 0 if nothing matches, also because nothing was found, and NaN
+        only if there is nothing on either side.
 
     Raises
     ------
@@ -85,12 +86,12 @@ def edge_scores(
     -------
     scores
         `precision`: share of found pixels near a true one; `recall`: share of true
-        pixels near a found one; `f1`. NaN where there is nothing to take a share of.
+        pixels near a found one; `f1`. NaN and 0 as for `nuclei_scores`.
 
     Raises
     ------
     ValueError
-        If the tolerance or `mpp` is not positive.
+        If the tolerance or `mpp` is not positive, or the two differ in size.
 
     Notes
     -----
@@ -111,6 +112,11 @@ def edge_scores(
     _check_tolerance(tolerance_um)
     if not (np.isfinite(mpp) and mpp > 0):
         raise ValueError(f"mpp is {mpp}, expected µm per pixel above 0.")
+    if found.shape != true.shape:
+        raise ValueError(
+            f"found has shape {found.shape}, but true {true.shape}: expected lines on "
+            "the same pixels. Draw both at one scale."
+        )
     reach_px = tolerance_um / mpp + 1e-9  # a diagonal is not lost to rounding
     n_found = _n_near(found, true, reach_px)
     n_true = _n_near(true, found, reach_px)
@@ -132,8 +138,10 @@ def _shares(hits: int, n_found: int, recalled: int, n_true: int) -> pd.Series:
     """Return precision, recall and their harmonic mean."""
     precision = hits / n_found if n_found else np.nan
     recall = recalled / n_true if n_true else np.nan
-    total = precision + recall
-    f1 = 2 * precision * recall / total if total else (0.0 if total == 0 else np.nan)
+    if hits and recalled:
+        f1 = 2 * precision * recall / (precision + recall)
+    else:  # a detector that is blind must not drop out of a mean over sections
+        f1 = 0.0 if n_found or n_true else np.nan
     return pd.Series({"precision": precision, "recall": recall, "f1": f1})
 
 
