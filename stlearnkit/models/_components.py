@@ -66,8 +66,8 @@ class PrincipalComponents(torch.nn.Module):
         self.mean, self.std = self.mean.float(), self.std.float()
 
     def forward(
-        self, features: Float[torch.Tensor, "*rows features"]
-    ) -> Float[torch.Tensor, "*rows _"]:
+        self, features: Float[torch.Tensor, "... features"]
+    ) -> Float[torch.Tensor, "... _"]:
         """Return the components of features, in full precision even among half.
 
         Raises
