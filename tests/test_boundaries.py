@@ -346,6 +346,10 @@ def test_depth_keeps_touching_nuclei_apart():
     assert depth[:505].max() == depth[520:].max() == 0
 
 
+def test_one_label_without_a_border_is_deep_everywhere():
+    assert (maps_of(np.ones((20, 30), np.int32)).depth == 255).all()
+
+
 def test_patches_are_cut_from_both_maps():
     labels = np.zeros((20, 30), np.int32)
     labels[:, 10:] = 1

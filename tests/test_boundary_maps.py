@@ -43,6 +43,26 @@ def test_labels_of_another_scale_come_to_ours():
     assert maps.n_nuclei == 1
 
 
+@pytest.mark.parametrize("mpp", [0.498, 0.5, 0.502])
+def test_a_scale_that_is_a_little_wrong_shifts_nothing(mpp):
+    labels = np.zeros((2000, 3000), np.int32)
+    labels[1900:1920, 2900:2940] = 5
+    maps = maps_of(np.zeros((1000, 1500), np.int32), mpp=1.0)
+    found = maps.with_labels(labels, mpp)
+    rows, columns = found.nuclei.nonzero()
+    assert (rows.min(), rows.max() + 1) == (950, 960)
+    assert (columns.min(), columns.max() + 1) == (1450, 1470)
+    edges = maps.with_edges((labels > 0).astype(np.uint8) * 255, mpp).edges
+    np.testing.assert_array_equal(edges > 127, found.nuclei > 0)
+
+
+def test_a_last_pixel_that_stands_for_a_part_shifts_nothing():
+    labels = np.zeros((60, 79), np.uint8)  # 79 px, of which ours take two each
+    labels[20:22, 76:78] = 1
+    found = maps_of(np.zeros((30, 40), np.int32), mpp=1.0).with_labels(labels, 0.5)
+    assert np.argwhere(found.nuclei).tolist() == [[10, 38]]
+
+
 @pytest.mark.parametrize("name", ["labels.tif", "labels.png"])
 def test_labels_are_read_from_files(tmp_path, name):
     labels = np.zeros((60, 80), np.uint16)
@@ -122,6 +142,33 @@ def test_polygons_are_filled_at_full_resolution(tmp_path):
     assert maps.source == "nuclei from GeoJSON"
 
 
+def test_cells_are_drawn_by_their_nucleus(tmp_path):
+    file = tmp_path / "cells.geojson"
+    cell, alone = square(10, 10, 20), square(50, 10, 10)
+    features = [
+        {"geometry": cell, "nucleusGeometry": square(15, 15, 5)},
+        {"geometry": alone, "nucleusGeometry": None},
+    ]
+    file.write_text(json.dumps({"features": features}))
+    expected = EMPTY.copy()
+    expected[15:20, 15:20] = 1
+    expected[10:20, 50:60] = 2
+    np.testing.assert_array_equal(maps_of(EMPTY).with_polygons(file).nuclei, expected)
+
+
+def test_holes_are_filled_and_numbers_are_those_of_the_features(tmp_path):
+    ring, hole = (square(10, 10, side)["coordinates"][0] for side in (30, 10))
+    donut = {"type": "Polygon", "coordinates": [ring, hole]}
+    tiny, later = square(5.6, 5.6, 0.3), square(30, 30, 20)
+    file = write_geojson(tmp_path / "nuclei.geojson", [donut, tiny, later])
+    expected = EMPTY.copy()
+    expected[10:40, 10:40] = 1
+    expected[30:50, 30:50] = 3
+    maps = maps_of(EMPTY).with_polygons(file)
+    np.testing.assert_array_equal(maps.nuclei, expected)
+    assert maps.shapes.index.tolist() == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -130,6 +177,15 @@ def test_polygons_are_filled_at_full_resolution(tmp_path):
         ('{"type": "Point"}', "not a FeatureCollection"),
         ('{"features": []}', "holds no nucleus: 0 features"),
         ('{"features": [1]}', "feature 1 has no outline that can be read"),
+        ('{"features": [{"geometry": null}]}', "feature 1 has no outline"),
+        (
+            '{"features": [{"geometry": {"type": "Polygon", "coordinates": [[[1]]]}}]}',
+            "feature 1 has no outline",
+        ),
+        (
+            '{"features": [{"geometry": {"type": "MultiPolygon", "coordinates": []}}]}',
+            "holds no nucleus: 1 features",
+        ),
         (
             '{"features": [{"geometry": {"type": "Point", "coordinates": [1, 2]}}]}',
             "feature 1 has no outline that can be read: KeyError",

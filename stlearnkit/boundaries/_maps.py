@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 
 from stlearnkit.boundaries._read import (
     check_labels,
-    check_size,
+    cover,
     draw_polygons,
     read_image,
 )
@@ -187,10 +187,11 @@ class BoundaryMaps:
         ----------
         labels
             Number of the nucleus in each pixel, 0 between them; or the file of such an
-            image, TIFF or PNG. It must show the whole slide.
+            image, TIFF or PNG. It must show the whole slide and nothing else: corners
+            are laid on corners.
         mpp
-            Its µm per pixel. Another scale than that of the maps is brought to it, each
-            pixel taking the number under its centre.
+            Its µm per pixel, to within 1 %. Another scale than that of the maps is
+            brought to it, each pixel taking the number under its centre.
 
         Raises
         ------
@@ -202,10 +203,12 @@ class BoundaryMaps:
         """
         found = read_image(labels) if isinstance(labels, Path | str) else labels
         check_labels(found)
-        check_size(found.shape, mpp, self.nuclei.shape, self.mpp)
+        covered = cover(found.shape, mpp, self.nuclei.shape, self.mpp)
         rows, columns = (
-            np.minimum((np.arange(n) + 0.5) * self.mpp / mpp, limit - 1).astype(int)
-            for n, limit in zip(self.nuclei.shape, found.shape, strict=True)
+            np.minimum((np.arange(n) + 0.5) * (part / n), limit - 1).astype(int)
+            for n, part, limit in zip(
+                self.nuclei.shape, covered, found.shape, strict=True
+            )
         )
         nuclei = found[rows[:, None], columns].astype(np.int32, copy=False)
         return replace(self, nuclei=nuclei, source="nuclei from a label image")
@@ -217,7 +220,10 @@ class BoundaryMaps:
         ----------
         file
             A FeatureCollection of Polygons or MultiPolygons, in full-resolution pixels
-            of the slide. Holes are filled; where two overlap, the later one wins.
+            of the slide. Holes are filled; where two overlap, the later one wins. A
+            cell is drawn by its `nucleusGeometry`, if it has one. The number of a
+            nucleus is the place of its feature in the file, from 1; what covers the
+            centre of no pixel is left out.
 
         Raises
         ------
@@ -239,7 +245,7 @@ class BoundaryMaps:
         ----------
         edges
             Strength from 0 to 255 over the whole slide, or the file of such an image,
-            TIFF or PNG.
+            TIFF or PNG; laid on the slide as for `with_labels`.
         mpp
             Its µm per pixel. Another scale is brought to that of the maps, linearly.
 
@@ -256,10 +262,9 @@ class BoundaryMaps:
                 f"edges has dtype {found.dtype} and shape {found.shape}, expected "
                 "uint8 (height, width). For 0 to 1 use (255 * edges).astype(np.uint8)."
             )
-        check_size(found.shape, mpp, self.edges.shape, self.mpp)
         height, width = self.edges.shape
-        box = (0, 0, width * self.mpp / mpp, height * self.mpp / mpp)
-        box = (0, 0, min(box[2], found.shape[1]), min(box[3], found.shape[0]))
+        bottom, right = cover(found.shape, mpp, self.edges.shape, self.mpp)
+        box = (0, 0, min(right, found.shape[1]), min(bottom, found.shape[0]))
         resized = Image.fromarray(found).resize(
             (width, height), Image.Resampling.BILINEAR, box
         )
@@ -285,6 +290,8 @@ def _depth(
         first[axis], second[axis] = slice(None, -1), slice(1, None)
         inner[tuple(first)] &= ~differs
         inner[tuple(second)] &= ~differs
+    if inner.all():  # no border in sight, and no distance to it
+        return np.full(labels.shape, 255, np.uint8)
     # The border runs between pixels: half a pixel from the centre of the last one.
     depth_um = (distance_transform_edt(inner) + 0.5) * mpp
     depth = np.minimum(depth_um / _DEEP_UM, 1) * (labels > 0)
