@@ -12,10 +12,11 @@ from skimage.measure import regionprops_table
 from skimage.segmentation import find_boundaries
 
 from stlearnkit import boundaries, datasets, stains, synthetic
-from stlearnkit.boundaries import BoundaryMaps, _cache, _section
+from stlearnkit.boundaries import BoundaryMaps, _cache, _grid, _section
 from stlearnkit.boundaries._shapes import describe
 from stlearnkit.boundaries._stain import Overview
 from stlearnkit.conventions import SectionError
+from stlearnkit.patches import extract
 from stlearnkit.sections import Section
 from stlearnkit.slides import Slide
 from stlearnkit.stains import RUIFROK, StainProfile
@@ -74,6 +75,15 @@ def test_an_edge_lies_where_the_colour_changes():
     np.testing.assert_array_equal(np.flatnonzero(edges[20] > 0.99), [29, 30])
     assert (edges[:, :24] == 0).all()
     assert (edges[:, 36:] == 0).all()
+
+
+def test_rare_edges_are_seen_and_rounding_is_none():
+    image = np.full((300, 300, 3), TISSUE, np.uint8)
+    image[150:156, 150:156] = NUCLEUS  # its edges are less than 1 % of the pixels
+    edges = boundaries.edge_map(image, 1.0, vectors=RUIFROK)
+    assert edges[150, 152] == 1
+    assert edges.dtype == np.float32
+    assert (edges[:130] == 0).all()
 
 
 def test_edges_of_one_colour_are_none():
@@ -172,13 +182,16 @@ def test_dyes_that_cannot_be_estimated_are_ruifroks_and_said_so():
 # A whole section
 
 
-def test_simulated_nuclei_and_their_borders_are_found(simulated, detected):
-    mpp = detected.mpp
-    truth_um = simulated.nuclei[["x_px", "y_px"]].to_numpy() * mpp
-    found_um = detected.shapes[["x_px", "y_px"]].to_numpy() * mpp
-    assert boundaries.nuclei_scores(found_um, truth_um)["f1"] >= 0.85
-    borders = find_boundaries(simulated.nuclei_labels(), mode="inner")
-    lines = boundaries.edge_lines(detected.edges)
+@pytest.mark.parametrize("seed", [10, 11])  # the settings were chosen on 0 to 5
+def test_simulated_nuclei_and_their_borders_are_found(seed, tmp_path):
+    made = synthetic.section(n_spots=6, n_genes=12, seed=seed)
+    found = boundaries.detect(made.section, cache_folder=tmp_path)
+    mpp = found.mpp
+    true_um = made.nuclei[["x_px", "y_px"]].to_numpy() * mpp
+    found_um = found.shapes[["x_px", "y_px"]].to_numpy() * mpp
+    assert boundaries.nuclei_scores(found_um, true_um)["f1"] >= 0.85
+    borders = find_boundaries(made.nuclei_labels(), mode="inner")
+    lines = boundaries.edge_lines(found.edges)
     assert boundaries.edge_scores(lines, borders, mpp)["f1"] >= 0.80
 
 
@@ -246,12 +259,28 @@ def test_maps_are_kept_and_computed_again_if_damaged(simulated, tmp_path, monkey
 
 def test_every_setting_is_part_of_the_key():
     keys = {
-        _cache.key("slide", mpp, downsample, area_um2)
+        _cache.key("slide", levels, mpp, downsample, area_um2)
+        for levels in ((1.0,), (1.0, 4.0))
         for mpp in (0.5, 0.6)
         for downsample in (1, 2)
         for area_um2 in ((12.0, 400.0), (12.0, 300.0))
     }
-    assert len(keys) == 8
+    assert len(keys) == 16
+
+
+def test_levels_of_a_slide_in_memory_are_part_of_the_key(
+    simulated, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        _section, "_draw", lambda *_: maps_of(np.eye(9, dtype=np.int32))
+    )
+    section, slide = simulated.section, simulated.section.slide
+    image = slide.levels[0]
+    coarse = np.ascontiguousarray(image[::2, ::2])
+    for levels in ((image,), (image, coarse)):
+        other = dataclasses.replace(section, slide=Slide(levels, slide.mpp))
+        boundaries.detect(other, cache_folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_slide_of_glass_has_no_maps(tmp_path):
@@ -277,8 +306,32 @@ def test_tissue_without_nuclei_has_empty_maps(tmp_path):
 
 
 def test_detecting_needs_a_slide():
-    with pytest.raises(SectionError, match="'toy' has no slide to map"):
-        boundaries.detect(toys.section(image=False))
+    for make in (boundaries.detect, BoundaryMaps.blank):
+        with pytest.raises(SectionError, match="'toy' has no slide to map"):
+            make(toys.section(image=False))
+
+
+def test_more_pixels_than_can_be_numbered_are_refused(simulated, monkeypatch):
+    monkeypatch.setattr(_grid, "_MOST_PX", 840 * 840 - 1)
+    with pytest.raises(
+        ValueError, match=r"working_um is 0\.7, for which the slide has 8"
+    ):
+        boundaries.detect(simulated.section)
+
+
+def test_blank_maps_are_those_of_detect_but_for_what_is_on_them(
+    simulated, detected, monkeypatch
+):
+    monkeypatch.setattr(_section, "_draw", None)  # would fail if it were called
+    blank = BoundaryMaps.blank(simulated.section)
+    assert blank.n_nuclei == 0
+    assert blank.edges.max() == 0
+    assert blank.edges.shape == detected.edges.shape
+    assert repr(blank) == repr(detected)
+    assert blank.downsample == detected.downsample
+    np.testing.assert_array_equal(blank.profile.vectors, detected.profile.vectors)
+    ours = blank.with_labels(detected.nuclei, detected.mpp)
+    np.testing.assert_array_equal(ours.depth, detected.depth)
 
 
 @pytest.mark.parametrize(
@@ -336,6 +389,25 @@ def test_distance_to_the_nearest_nucleus():
     assert len(describe(np.zeros((3, 3), np.int32), 1.0, 1.0)) == 0
 
 
+def test_identifiers_with_gaps_take_no_table_of_all_numbers():
+    labels = np.zeros((600, 30), np.int32)
+    labels[5, 3:6] = 2**31 - 1
+    labels[520:522, 3] = 7
+    labels[0, 0] = 900_000_000
+    found = describe(labels, 1.0, 1.0)
+    assert found.index.tolist() == [7, 900_000_000, 2**31 - 1]
+    assert found["area_um2"].tolist() == [2, 1, 3]
+    assert found["x_px"].tolist() == [3.5, 0.5, 4.5]
+    assert found["y_px"].tolist() == [521, 0.5, 5.5]
+
+
+def test_eccentricity_is_at_most_one():
+    labels = np.zeros((3, 70_000), np.int32)
+    labels[1, 69_000:69_007] = 1
+    assert describe(labels, 1.0, 1.0)["eccentricity"].item() == pytest.approx(1)
+    assert describe(labels, 1.0, 1.0)["eccentricity"].item() <= 1
+
+
 def test_depth_keeps_touching_nuclei_apart():
     labels = np.zeros((600, 22), np.int32)
     labels[505:520, 1:11], labels[505:520, 11:21] = 1, 2
@@ -363,9 +435,41 @@ def test_patches_are_cut_from_both_maps():
 
 
 def test_patches_outside_the_maps_are_refused():
-    maps = maps_of(np.zeros((20, 30), np.int32))
-    with pytest.raises(ValueError, match="1 of 1 centres lie outside"):
-        maps.patches(np.array([[40.0, 5.0]]), 5.0)
+    maps = maps_of(np.zeros((20, 30), np.int32), downsample=2.0)
+    message = "1 of 2 centres lie outside the maps, which cover 60 x 40 .* first: row 1"
+    with pytest.raises(ValueError, match=message):
+        maps.patches(np.array([[59.0, 5.0], [60.0, 5.0]]), 5.0)
+    with pytest.raises(ValueError, match="1 of 1 centres are not finite"):
+        maps.patches(np.array([[np.nan, 5.0]]), 5.0)
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 3])
+def test_a_mark_lies_at_the_same_place_in_both_patches(downsample):
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[36:42, 48:60] = 200
+    marked = np.ascontiguousarray(image[::downsample, ::downsample, 0])
+    mpp = 0.5 * downsample
+    maps = maps_of(
+        np.zeros(marked.shape, np.int32), mpp=mpp, downsample=downsample, edges=marked
+    )
+    centres = np.array([[54.0, 39.0], [51.0, 33.0], [0.0, 30.0], [118.5, 89.5]])
+    ours = maps.patches(centres, 30.0, output_px=60 // downsample)[:, 0]
+    slide = Slide((image[::downsample, ::downsample],), mpp)
+    seen = extract(slide, centres / downsample, 30.0, output_px=60 // downsample)[
+        ..., 0
+    ]
+    np.testing.assert_array_equal(ours[:2], seen[:2])
+    fine = extract(Slide.from_array(image, 0.5), centres, 30.0, output_px=60)[
+        :2, ..., 0
+    ]
+    for found, expected in zip(ours, fine, strict=False):
+        middles = [
+            np.average(np.indices(patch.shape)[axis] + 0.5, weights=patch) * scale
+            for patch, scale in ((found, downsample), (expected, 1))
+            for axis in (0, 1)
+        ]
+        assert middles[:2] == pytest.approx(middles[2:], abs=1e-9)
+    assert (ours[2, :, : 30 // downsample] == 0).all()
 
 
 @pytest.mark.real_data

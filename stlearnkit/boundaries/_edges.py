@@ -13,6 +13,8 @@ from stlearnkit.boundaries._stain import Overview, check_mpp, haematoxylin, shri
 SIGMAS_UM = (0.7, 1.4)
 PERCENTILE = 99.0  # of the tissue's pixels; what is sharper counts as 1
 THRESHOLD = 0.3  # of that; below it lie the grain of cytoplasm, and fibres
+DENSEST = 4.0  # optical density; more than 8 bits can show
+STEPS = 65535  # in which `detect` keeps strengths; what is less than one is none
 
 
 def edge_map(
@@ -39,7 +41,8 @@ def edge_map(
     Returns
     -------
     edges
-        1 at the 99th percentile of the image's pixels and above; float32.
+        1 at the 99th percentile of the image's pixels and above, so that edges which
+        are rarer than that are all 1; float32.
 
     Raises
     ------
@@ -74,8 +77,9 @@ def edge_map(
     small, small_mpp = shrink(image, mpp)
     profile = Overview.of(small, small_mpp, None, vectors).profile
     raw = strength(haematoxylin(image, profile), mpp)
-    top = float(np.percentile(raw, PERCENTILE))
-    return np.clip(raw / top, 0, 1) if top > 0 else np.zeros_like(raw)
+    least = DENSEST / STEPS
+    top = max(float(np.percentile(raw, PERCENTILE)), least)
+    return np.where(raw < least, 0, np.minimum(raw / top, 1))
 
 
 def edge_lines(

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int32, Integer, UInt8
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
+from stlearnkit.boundaries._grid import Grid
 from stlearnkit.boundaries._read import (
     check_labels,
     cover,
@@ -20,6 +21,7 @@ from stlearnkit.boundaries._read import (
 )
 from stlearnkit.boundaries._shapes import describe
 from stlearnkit.patches import extract
+from stlearnkit.sections import Section
 from stlearnkit.slides import Slide
 from stlearnkit.stains import StainProfile
 
@@ -91,6 +93,40 @@ class BoundaryMaps:
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name} is {value}, expected a number above 0.")
 
+    @classmethod
+    def blank(cls, section: Section, *, working_um: float = 0.7) -> "BoundaryMaps":
+        """Return maps of a section without edges or nuclei, for those made elsewhere.
+
+        Nothing is detected; a thumbnail is looked at for the dyes, which `morphology`
+        needs::
+
+            maps = BoundaryMaps.blank(section).with_polygons("nuclei.geojson")
+
+        Parameters
+        ----------
+        section
+            A section with its slide.
+        working_um
+            µm per pixel of the maps, about, as for `detect`.
+
+        Raises
+        ------
+        SectionError
+            If the section has no slide.
+        ValueError
+            If no tissue is found, or the pixels are too coarse, or too many.
+        """
+        grid = Grid.of(section, working_um)
+        _, overview = grid.look()
+        return cls(
+            np.zeros(grid.shape, np.uint8),
+            np.zeros(grid.shape, np.int32),
+            grid.mpp,
+            float(grid.downsample),
+            overview.profile,
+            overview.source,
+        )
+
     @property
     def n_nuclei(self) -> int:
         """Number of nuclei."""
@@ -152,7 +188,7 @@ class BoundaryMaps:
         Raises
         ------
         ValueError
-            As for `patches.extract`.
+            As for `patches.extract`, in particular if a centre lies outside the image.
 
         Examples
         --------
@@ -167,14 +203,22 @@ class BoundaryMaps:
         array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9],
               dtype=uint8)
         """
+        centres = centres_px / self.downsample
+        size = self.edges.shape[::-1]
+        outside = ((centres < 0) | (centres >= size)).any(axis=1)
+        if outside.any():
+            raise ValueError(
+                f"{int(outside.sum())} of {len(centres)} centres lie outside the maps, "
+                f"which cover {size[0] * self.downsample:.0f} x "
+                f"{size[1] * self.downsample:.0f} full-resolution px, first: row "
+                f"{int(np.argmax(outside))}. Check that centres_px is (x, y), and that "
+                "the maps are of this section."
+            )
         both = np.stack([self.edges, self.depth, self.depth], axis=-1)
         # Beyond an image `extract` sees white: the negative makes that 0.
         np.invert(both, out=both)
         cut = extract(
-            Slide.from_array(both, self.mpp),
-            centres_px / self.downsample,
-            side_um,
-            output_px=output_px,
+            Slide.from_array(both, self.mpp), centres, side_um, output_px=output_px
         )
         return np.ascontiguousarray(np.moveaxis(~cut[..., :2], -1, 1))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, UInt8, UInt16
-from PIL import Image
 
 from stlearnkit.boundaries._cache import key, load, save
-from stlearnkit.boundaries._edges import PERCENTILE, strength
+from stlearnkit.boundaries._edges import DENSEST, PERCENTILE, STEPS, strength
+from stlearnkit.boundaries._grid import Grid, Tile, part_of
 from stlearnkit.boundaries._maps import BoundaryMaps
 from stlearnkit.boundaries._nuclei import (
     AREA_UM2,
@@ -22,72 +22,19 @@ from stlearnkit.boundaries._nuclei import (
     segment,
     sized,
 )
-from stlearnkit.boundaries._stain import (
-    OVERVIEW_UM,
-    Overview,
-    check_mpp,
-    haematoxylin,
-)
-from stlearnkit.conventions import SectionError
+from stlearnkit.boundaries._stain import Overview, haematoxylin
 from stlearnkit.sections import Section
-from stlearnkit.slides import Slide
-from stlearnkit.stains import tissue_mask
 
 _TILE_PX = 1024
 _SMALLEST_TILE_PX = 64
-_MASK_PX = 1000  # longer side of the thumbnail on which tissue is told from glass
-_DENSEST = 4.0  # optical density; more than 8 bits can show
-_STEPS = 65535  # strengths are kept as whole numbers until their percentile is known
 _N_THREADS = min(4, os.cpu_count() or 1)
-_Tile = tuple[slice, slice]  # rows, columns
-
-
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """The pixels that are worked on: whole pixels of a slide's level, averaged."""
-
-    slide: Slide
-    level: int
-    reduction: int
-    downsample: int
-    mpp: float
-
-    @classmethod
-    def of(cls, slide: Slide, slide_mpp: float, working_um: float) -> "_Grid":
-        """Choose pixels of about `working_um`, and the cheapest level to read."""
-        downsample = max(1, round(working_um / slide_mpp))
-        check_mpp(slide_mpp * downsample, "working_um, as whole pixels of the slide,")
-        level = max(
-            number
-            for number, factor in enumerate(slide.downsamples)
-            if factor <= downsample and downsample % factor == 0
-        )
-        reduction = round(downsample / slide.downsamples[level])
-        return cls(slide, level, reduction, downsample, slide_mpp * downsample)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width; a last pixel may be made of fewer."""
-        rows, columns = self.slide.levels[self.level].shape[:2]
-        return -(-rows // self.reduction), -(-columns // self.reduction)
-
-    def read(self, rows: slice, columns: slice) -> UInt8[np.ndarray, "height width 3"]:
-        """Read a part of the section."""
-        limits = self.slide.levels[self.level].shape[:2]
-        top, left = rows.start * self.reduction, columns.start * self.reduction
-        bottom = min(rows.stop * self.reduction, limits[0])
-        right = min(columns.stop * self.reduction, limits[1])
-        part = self.slide.crop(left, top, right - left, bottom - top, level=self.level)
-        if self.reduction == 1:
-            return part
-        return np.asarray(Image.fromarray(part).reduce(self.reduction))
 
 
 @dataclass(frozen=True, eq=False)
 class _Canvas:
     """What the tiles are drawn on."""
 
-    grid: _Grid
+    grid: Grid
     overview: Overview
     mask: Bool[np.ndarray, "_ _"]  # of tissue, on a thumbnail
     strengths: UInt16[np.ndarray, "height width"]
@@ -96,9 +43,9 @@ class _Canvas:
 
     def tissue(self, rows: slice, columns: slice) -> Bool[np.ndarray, "height width"]:
         """Return the mask of a part of the section."""
-        return _part(self.mask, (rows, columns), self.grid.shape)
+        return part_of(self.mask, (rows, columns), self.grid.shape)
 
-    def draw(self, tile: _Tile) -> Int[np.ndarray, " values"]:
+    def draw(self, tile: Tile) -> Int[np.ndarray, " values"]:
         """Draw the edges of a tile and the nuclei that peak in it.
 
         Returns
@@ -116,7 +63,7 @@ class _Canvas:
         core = (_shift(tile[0], corner[0]), _shift(tile[1], corner[1]))
         amount = haematoxylin(self.grid.read(*wide), self.overview.profile)
         sharp = strength(amount, self.grid.mpp)[core]
-        self.strengths[tile] = np.minimum(sharp / _DENSEST, 1) * _STEPS * tissue
+        self.strengths[tile] = np.minimum(sharp / DENSEST, 1) * STEPS * tissue
 
         background = self.overview.background_at(*corner, amount.shape, whole)
         labels, peaks = segment(
@@ -143,13 +90,13 @@ class _Canvas:
 
     def edges(self) -> UInt8[np.ndarray, "height width"]:
         """Scale the strengths of edges by their percentile over the tissue."""
-        count = np.zeros(_STEPS + 1, np.int64)
+        count = np.zeros(STEPS + 1, np.int64)
         for tile in _tiles(self.grid.shape, _TILE_PX):
             values = self.strengths[tile][self.tissue(*tile)]
-            count += np.bincount(values, minlength=_STEPS + 1)
+            count += np.bincount(values, minlength=STEPS + 1)
         share = 100 * np.cumsum(count) / count.sum()
         top = max(1, int(np.searchsorted(share, PERCENTILE)))
-        grey = np.minimum(np.arange(_STEPS + 1) / top, 1)
+        grey = np.minimum(np.arange(STEPS + 1) / top, 1)
         return (255 * grey).round().astype(np.uint8)[self.strengths]
 
 
@@ -166,7 +113,10 @@ def detect(
     Dyes, the threshold for haematoxylin and the scale of the edges are those of the
     section, not of its parts, so that a patch of pure fat has no edges. The method is
     told in `edge_map` and `nuclei`. Only tissue is looked at, as `stains.tissue_mask`
-    finds it; the glass is 0 in both maps.
+    finds it; the glass is 0 in both maps, but for the rims of nuclei at the border.
+
+    Whoever has found nuclei and edges elsewhere needs none of this, but
+    `BoundaryMaps.blank`.
 
     Parameters
     ----------
@@ -190,8 +140,8 @@ def detect(
     SectionError
         If the section has no slide.
     ValueError
-        If no tissue is found, pixels are so coarse that nuclei cannot be seen, or a
-        setting is out of its range.
+        If no tissue is found, pixels are so coarse that nuclei cannot be seen or so
+        fine that they cannot be numbered, or a setting is out of its range.
     OSError
         If the folder cannot be written.
 
@@ -203,21 +153,21 @@ def detect(
 
     Cost is linear in the pixels of tissue.
     """
-    if section.slide is None:
-        raise SectionError(
-            f"section {section.name!r} has no slide to map. Give "
-            "Section.build(..., slide=Slide.open(...))."
-        )
     check_area(area_um2)
-    if not (np.isfinite(working_um) and working_um > 0):
-        raise ValueError(f"working_um is {working_um}, expected µm per pixel above 0.")
     if tile_px < _SMALLEST_TILE_PX:
         raise ValueError(
             f"tile_px is {tile_px}, expected {_SMALLEST_TILE_PX} or more: smaller "
             f"tiles would be mostly overlap. The default is {_TILE_PX}."
         )
-    grid = _Grid.of(section.slide, section.mpp, float(working_um))
-    name = key(section.slide.fingerprint(), section.mpp, grid.downsample, area_um2)
+    grid = Grid.of(section, working_um)
+    slide = grid.slide
+    name = key(
+        slide.fingerprint(),
+        slide.downsamples,
+        section.mpp,
+        grid.downsample,
+        tuple(map(float, area_um2)),
+    )
     found = load(name, cache_folder)
     if found is None:
         found = _draw(grid, area_um2, tile_px)
@@ -225,16 +175,12 @@ def detect(
     return found
 
 
-def _draw(grid: _Grid, area_um2: tuple[float, float], tile_px: int) -> BoundaryMaps:
+def _draw(grid: Grid, area_um2: tuple[float, float], tile_px: int) -> BoundaryMaps:
     """Make the maps."""
-    slide = grid.slide
-    mask = tissue_mask(slide.thumbnail(_MASK_PX))
-    side_px = round(max(grid.shape) * grid.mpp / max(OVERVIEW_UM, grid.mpp))
-    small = slide.thumbnail(side_px)
-    small_mpp = grid.mpp * grid.shape[1] / small.shape[1]
+    mask, overview = grid.look()
     canvas = _Canvas(
         grid,
-        Overview.of(small, small_mpp, _enlarge(mask, small.shape[:2])),
+        overview,
         mask,
         np.zeros(grid.shape, np.uint16),
         np.zeros(grid.shape, np.int32),
@@ -253,25 +199,7 @@ def _draw(grid: _Grid, area_um2: tuple[float, float], tile_px: int) -> BoundaryM
     )
 
 
-def _enlarge(
-    mask: Bool[np.ndarray, "_ _"], shape: tuple[int, ...]
-) -> Bool[np.ndarray, "height width"]:
-    """Bring a mask to another size, each pixel taking what lies under its centre."""
-    return _part(mask, (slice(0, shape[0]), slice(0, shape[1])), shape)
-
-
-def _part(
-    mask: Bool[np.ndarray, "_ _"], tile: _Tile, whole: tuple[int, ...]
-) -> Bool[np.ndarray, "height width"]:
-    """Return what a mask says of a tile of an image of size `whole`."""
-    rows, columns = (
-        ((np.arange(part.start, part.stop) + 0.5) * (size / length)).astype(int)
-        for part, size, length in zip(tile, mask.shape, whole, strict=True)
-    )
-    return mask[rows[:, None], columns]
-
-
-def _tiles(shape: tuple[int, int], side_px: int) -> Iterator[_Tile]:
+def _tiles(shape: tuple[int, int], side_px: int) -> Iterator[Tile]:
     """Divide an image."""
     for top in range(0, shape[0], side_px):
         rows = slice(top, min(top + side_px, shape[0]))

@@ -28,7 +28,7 @@ def describe(
             "x_px": (centre_x + 0.5) * downsample,
             "y_px": (centre_y + 0.5) * downsample,
             "area_um2": n_pixels * mpp**2,
-            "eccentricity": np.sqrt(2 * apart / longest),
+            "eccentricity": np.sqrt(np.minimum(2 * apart / longest, 1)),
             "nearest_um": _nearest(np.column_stack([centre_x, centre_y])) * mpp,
         },
         index=pd.Index(number, name="nucleus"),
@@ -39,16 +39,30 @@ def _moments(
     labels: Int32[np.ndarray, "height width"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels, and sums of 1, x, y, x², y² and xy over each one's pixels."""
-    size = int(labels.max(initial=0)) + 1
-    sums = np.zeros((6, size))
+    numbers = _numbers(labels)
+    has_gaps = len(numbers) < labels.max(initial=0)
+    sums = np.zeros((6, len(numbers)))
     for top in range(0, len(labels), _BAND_PX):
-        row, column = np.nonzero(labels[top : top + _BAND_PX])
-        which = labels[top + row, column]
+        row, column = np.nonzero(labels[top : top + _BAND_PX] > 0)
+        number = labels[top + row, column]
+        which = np.searchsorted(numbers, number) if has_gaps else number - 1
         x, y = column.astype(float), (top + row).astype(float)
         for order, weight in enumerate((None, x, y, x * x, y * y, x * y)):
-            sums[order] += np.bincount(which, weight, minlength=size)
-    number = np.flatnonzero(sums[0])
-    return number, sums[:, number]
+            sums[order] += np.bincount(which, weight, minlength=len(numbers))
+    return numbers, sums
+
+
+def _numbers(
+    labels: Int32[np.ndarray, "height width"],
+) -> Int32[np.ndarray, " values"]:
+    """Return the labels that occur, in order; they may be large, and have gaps."""
+    starts = [np.zeros(0, np.int32)]
+    for top in range(0, len(labels), _BAND_PX):
+        band = labels[top : top + _BAND_PX].ravel()
+        is_start = np.diff(band, prepend=0) != 0  # of a run of one number
+        starts.append(np.unique(band[is_start]))
+    numbers = np.unique(np.concatenate(starts))
+    return numbers[numbers > 0]
 
 
 def _nearest(centres: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " points"]:
