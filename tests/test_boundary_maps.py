@@ -4,6 +4,7 @@ import json
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import toys
@@ -12,6 +13,7 @@ from skimage.draw import disk
 from test_boundaries import maps_of, section_of
 
 from stlearnkit import boundaries, plots
+from stlearnkit.boundaries import _morphology
 from stlearnkit.conventions import SectionError
 
 EMPTY = np.zeros((60, 80), np.int32)
@@ -266,6 +268,28 @@ def test_one_spot_and_one_nucleus():
     table = boundaries.morphology(section, maps, diameter_um=40.0)
     assert table["n_nuclei"].tolist() == [1]
     assert table["nearest_um"].isna().all()
+
+
+def test_many_spots_are_looked_at_some_at_a_time(monkeypatch):
+    image = np.random.default_rng(0).integers(60, 250, (200, 200, 3), np.uint8)
+    section = section_of(image, [(20 * i + 20, 100 - 3 * i) for i in range(7)])
+    maps = maps_of(discs([(50, 90), (100, 90)]))
+    at_once = boundaries.morphology(section, maps, diameter_um=40.0)
+    monkeypatch.setattr(_morphology, "_HELD_PX", 3 * 40**2)
+    by_three = boundaries.morphology(section, maps, diameter_um=40.0)
+    assert at_once["haematoxylin"].nunique() == 7
+    pd.testing.assert_frame_equal(by_three, at_once)
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (30.0, 30.0), (59.9, 59.9)])
+def test_the_smallest_disc_holds_a_pixel(place):
+    section = section_of(np.full((60, 60, 3), 90, np.uint8), [place])
+    maps = maps_of(np.ones((30, 30), np.int32), mpp=2.0, downsample=2.0)
+    table = boundaries.morphology(section, maps, diameter_um=6.0)
+    assert table["nuclear_fraction"].tolist() == [1]
+    for diameter_um in (5.9, 0.0, np.nan):
+        with pytest.raises(ValueError, match=r"diameter_um is .*, expected 3 pixels"):
+            boundaries.morphology(section, maps, diameter_um=diameter_um)
 
 
 def test_maps_must_be_of_the_section():

@@ -15,6 +15,8 @@ from stlearnkit.patches import extract
 from stlearnkit.sections import Section
 
 _SEEN_UM = 1.0  # per pixel, for the mean of haematoxylin
+_HELD_PX = 2**25  # of patches at a time
+_LEAST_PX = 3  # diameter of a disc that holds a pixel's centre wherever it lies
 
 
 def morphology(
@@ -62,10 +64,16 @@ def morphology(
     SectionError
         If the section has no slide, or one that the maps do not fit.
     ValueError
-        If a spot lies outside the image, or the diameter is less than a pixel of it.
+        If a spot lies outside the image, or the diameter is less than three pixels of
+        the maps.
     """
     _check_fit(section, maps)
-    # Refuses diameters and centres that are wrong, before anything else uses them.
+    if not (np.isfinite(diameter_um) and diameter_um >= _LEAST_PX * maps.mpp):
+        raise ValueError(
+            f"diameter_um is {diameter_um}, expected {_LEAST_PX} pixels of the maps or "
+            f"more, {_LEAST_PX * maps.mpp:.3g} µm. Give it in µm."
+        )
+    # Refuses centres that are wrong, before anything else uses them.
     amount = _mean_haematoxylin(section, maps, diameter_um)
     nuclei = _of_nuclei(section, maps, diameter_um)
     pixels = _of_pixels(section, maps, diameter_um)
@@ -131,17 +139,23 @@ def _mean_haematoxylin(
     """Average haematoxylin over each disc; only what lies on the image counts."""
     assert section.slide is not None
     side_px = max(1, round(diameter_um / _SEEN_UM))
-    patches = extract(section.slide, section.coords_px, diameter_um, output_px=side_px)
+    held = max(1, _HELD_PX // side_px**2)
     place = (np.arange(side_px) + 0.5) / side_px - 0.5
     disc = place[:, None] ** 2 + place**2 <= 0.25
     size_um = np.array([section.slide.width, section.slide.height]) * section.mpp
-    means = []
-    for patch, centre_um in zip(patches, section.coords_um, strict=True):
-        at_um = centre_um[:, None] + place * diameter_um
-        on_image = (at_um >= 0) & (at_um <= size_um[:, None])
-        counted = disc & on_image[1][:, None] & on_image[0]
-        means.append(haematoxylin(patch, maps.profile)[counted].mean())
-    return np.array(means, float)
+    means = np.zeros(section.n_spots)
+    for first in range(0, section.n_spots, held):
+        spots = slice(first, first + held)
+        centres_px, centres_um = section.coords_px[spots], section.coords_um[spots]
+        patches = extract(section.slide, centres_px, diameter_um, output_px=side_px)
+        for spot, (patch, centre_um) in enumerate(
+            zip(patches, centres_um, strict=True), start=first
+        ):
+            at_um = centre_um[:, None] + place * diameter_um
+            on_image = (at_um >= 0) & (at_um <= size_um[:, None])
+            counted = disc & on_image[1][:, None] & on_image[0]
+            means[spot] = haematoxylin(patch, maps.profile)[counted].mean()
+    return means
 
 
 def _check_fit(section: Section, maps: BoundaryMaps) -> None:
