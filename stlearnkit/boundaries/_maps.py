@@ -50,7 +50,7 @@ class BoundaryMaps:
     profile
         Dyes of the section.
     source
-        Where dyes and nuclei come from, in words.
+        Where the dyes come from, or the nuclei if they were found elsewhere, in words.
 
     Raises
     ------

@@ -149,7 +149,8 @@ def detect(
     -----
     Tiles overlap by 40 µm, and a nucleus belongs to the tile in which its peak lies.
     No pixel further away has a say in it, so that tiles of any size give the same
-    maps; `tile_px` only has to be larger than a nucleus.
+    maps; `tile_px` only has to be larger than a nucleus. In images drawn without any
+    noise, a pixel exactly between two nuclei may fall to either.
 
     Cost is linear in the pixels of tissue.
     """
