@@ -19,6 +19,7 @@ from stlearnkit.models.triplex._places import (
     lattice_neighbours,
 )
 from stlearnkit.symmetries import SYMMETRIES
+from stlearnkit.training import FitConfig, fit
 
 TINY = TriplexConfig(
     width=8, n_heads=2, n_components=3, n_cells=3, radii_um=(250.0,), guide_width=4
@@ -381,6 +382,43 @@ def test_maps_of_another_size_are_pooled_to_the_same_tokens():
 
 
 # The loss.
+
+
+@pytest.mark.parametrize("config", [TINY, replace(TINY, guided=True)])
+def test_condensed_batches_are_predicted_alike(config):
+    batch = views()
+    model = awake(network(config, train=[batch])).eval()
+    small = model.condense(batch)
+    assert small.features.shape[1] == 4 * config.n_components
+    assert small.grids["spot"].shape[1] == config.n_components
+    assert small.grids["inside"].equal(batch.grids["inside"])
+    assert model.condense(small) is small
+    assert expression(model, small).equal(expression(model, batch))
+    turned = [b.subset([5, 2]).transformed(SYMMETRIES[3]) for b in (small, batch)]
+    first, second = (expression(model, b) for b in turned)
+    assert torch.allclose(first, second, atol=1e-6)
+
+
+def test_training_condenses_each_batch_once():
+    train, validation = views("A"), views("B", seed=1)
+    seen = []
+
+    class Counted(Triplex):
+        def condense(self, batch):
+            if not batch.condensed:
+                seen.append((batch.sections[0], batch.n_queries))
+            return super().condense(batch)
+
+    model = Counted(train.targets.mean(dim=0).double().numpy(), TINY)
+    fit(
+        model,
+        [train],
+        [validation],
+        config=FitConfig(max_epochs=3, spots_per_step=4),
+        progress=False,
+        accelerator="cpu",
+    )
+    assert seen == [("A", 12), ("B", 12)]
 
 
 def test_loss_by_hand():

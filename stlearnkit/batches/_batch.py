@@ -48,6 +48,9 @@ class SectionBatch:
     width]: feature maps, surroundings, maps of boundaries."""
     targets: Float[torch.Tensor, "queries genes"] | None = None
     """Measured expression of the queries; None where it is to be predicted."""
+    condensed: bool = False
+    """Whether features and grids are no longer the encoder's, but what
+    `SpotPredictor.condense` of one model made of them."""
 
     @classmethod
     def of_section(

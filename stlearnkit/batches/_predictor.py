@@ -51,6 +51,14 @@ class SpotPredictor(torch.nn.Module, ABC):
         should not depend on the encoder's units.
         """
 
+    def condense(self, batch: SectionBatch) -> SectionBatch:
+        """Return a batch with all that training does not change computed; as it is.
+
+        `training.fit` and `training.predict` call it once for each batch, not at each
+        step. `forward` takes batches as they were made, too.
+        """
+        return batch
+
     @abstractmethod
     def forward(self, batch: SectionBatch) -> Prediction:
         """Predict the queries of a batch."""

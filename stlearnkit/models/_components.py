@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 
 _MAX_ROWS = 20_000  # of those that components are computed from; more change little
+_MAPS_AT_A_TIME = 256
 _ROUNDING = 1e-6  # of a feature's size; what varies less does so by rounding alone
 
 
@@ -84,6 +85,19 @@ class PrincipalComponents(torch.nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             return ((features.float() - self.mean) / self.std) @ self.basis
 
+    def of_maps(
+        self, maps: Float[torch.Tensor, "queries features side side"]
+    ) -> Float[torch.Tensor, "queries _ side side"]:
+        """Return the components at each place of square maps.
+
+        Parameters
+        ----------
+        maps
+            Some are worked on at a time, as in full precision they need much room.
+        """
+        parts = maps.split(_MAPS_AT_A_TIME)
+        return torch.cat([self(part.movedim(1, -1)).movedim(-1, 1) for part in parts])
+
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *rest: Any
     ) -> None:
@@ -97,7 +111,7 @@ class PrincipalComponents(torch.nn.Module):
 
 
 def _directions(
-    standard: Float[torch.Tensor, "rows features"], n_components: int
+    standard: Float[torch.Tensor, "_ features"], n_components: int
 ) -> tuple[Float[torch.Tensor, " _"], Float[torch.Tensor, "features _"]]:
     """Return the largest variances, and the directions that have them.
 

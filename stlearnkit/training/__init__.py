@@ -161,6 +161,9 @@ def fit(
         fit_config=asdict(config),
     )
     model.prepare(train)
+    train, validation = (
+        [model.condense(batch) for batch in batches] for batches in (train, validation)
+    )
     module = SpotModule(model, train, validation, config)
     if folder is not None:
         history = _trainer.train(module, run, folder, progress=progress, **trainer)

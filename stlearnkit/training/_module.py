@@ -220,7 +220,8 @@ def predict(
     model.eval()
     rows = torch.arange(batch.n_queries).split(spots_per_step)
     means = []
-    for part in (batch.subset(chosen).to(device) for chosen in rows):
+    for chosen in rows:
+        part = model.condense(batch.subset(chosen).to(device))
         turned = (part.transformed(s) for s in SYMMETRIES[:n_symmetries])
         outputs = torch.stack([model(view).expression for view in turned])
         # Double precision on the CPU only: Apple's GPUs have none.

@@ -45,8 +45,8 @@ class SpotBranch(torch.nn.Module):
     def forward(
         self, maps: Float[torch.Tensor, "queries _ _ _"]
     ) -> Float[torch.Tensor, "queries tokens _"]:
-        """Return one token for each place of a map."""
-        return self.dropout(self.project(self.inputs(as_tokens(maps))))
+        """Return one token for each place of a map of components."""
+        return self.dropout(self.project(as_tokens(maps)))
 
 
 class NeighbourhoodBranch(torch.nn.Module):
@@ -81,8 +81,11 @@ class NeighbourhoodBranch(torch.nn.Module):
         maps: Float[torch.Tensor, "queries _ _ _"],
         inside: Bool[torch.Tensor, "queries tokens"],
     ) -> Float[torch.Tensor, "queries tokens _"]:
-        """Return one token for each cell; `inside` says which lie on the image."""
-        tokens = self.dropout(self.project(self.inputs(as_tokens(maps))))
+        """Return one token for each cell of a map of components.
+
+        `inside` says which cells lie on the image.
+        """
+        tokens = self.dropout(self.project(as_tokens(maps)))
         bias = None if self.bias is None else self.bias()
         for block in self.blocks:
             tokens = block(tokens, bias=bias, mask=inside[:, None, :])

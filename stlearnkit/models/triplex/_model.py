@@ -3,7 +3,7 @@
 __all__ = ["Triplex"]
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -142,8 +142,14 @@ class Triplex(SpotPredictor):
             torch.cat([needs.features(batch) for batch in train])
         )
 
-    def forward(self, batch: SectionBatch) -> TriplexPrediction:
-        """Predict each query from its three views.
+    @torch.no_grad()
+    def condense(self, batch: SectionBatch) -> SectionBatch:
+        """Return a batch of principal components in place of frozen features.
+
+        Parameters
+        ----------
+        batch
+            As `batches.ViewsRecipe` makes it, or condensed already.
 
         Raises
         ------
@@ -151,9 +157,30 @@ class Triplex(SpotPredictor):
             If the batch lacks something that the model looks at, or was made with
             another encoder or other scales than those of training.
         """
+        if batch.condensed:
+            return batch
+        cells = needs.surroundings(batch, self.config.n_cells)
+        grids = {"surroundings": self.neighbourhood.inputs.of_maps(cells)}
+        if self.backbone is None:
+            grids["spot"] = self.spot.inputs.of_maps(needs.grid(batch, "spot"))
+        return replace(
+            batch,
+            features=self._section_inputs(batch),
+            grids={**batch.grids, **grids},
+            condensed=True,
+        )
+
+    def forward(self, batch: SectionBatch) -> TriplexPrediction:
+        """Predict each query from its three views.
+
+        Raises
+        ------
+        ValueError
+            As for `condense`.
+        """
+        batch = self.condense(batch)
         inside = needs.inside(batch, self.config.n_cells)
-        inputs = self._section_inputs(batch)
-        spot, around, section = self._tokens(batch, inside, inputs)
+        spot, around, section = self._tokens(batch, inside)
         query = section[batch.queries][:, None]
         fused = self.fusion(query, spot)
         fused = fused + self.fusion(query, around, mask=inside[:, None, :])
@@ -167,7 +194,7 @@ class Triplex(SpotPredictor):
         predicted = {name: self.heads[name](of_branches[name]) for name in of_branches}
         fused = predicted.pop("fused")
         if self.line is not None:
-            fused = fused + self.line(inputs[batch.queries])
+            fused = fused + self.line(needs.features(batch)[batch.queries])
         return TriplexPrediction(fused, **predicted)
 
     def loss(self, prediction: Prediction, batch: SectionBatch) -> torch.Tensor:
@@ -191,7 +218,7 @@ class Triplex(SpotPredictor):
         total = error(prediction.expression, batch.targets)
         for branch in prediction.branches:
             total = total + (1 - share) * error(branch, batch.targets)
-            total = total + share * error(branch, teacher)
+            total += share * error(branch, teacher)
         return total
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
@@ -226,10 +253,6 @@ class Triplex(SpotPredictor):
             The section. Weights over all spots are kept for each query: take a few of
             a large section by `SectionBatch.subset`.
 
-        Raises
-        ------
-        ValueError
-            As for a prediction.
         """
         was_training = self.training
         self.eval()
@@ -248,9 +271,9 @@ class Triplex(SpotPredictor):
 
     def _looks(self, batch: SectionBatch) -> TriplexAttention:
         """Return where the model, as it is, looks for each query."""
+        batch = self.condense(batch)
         inside = needs.inside(batch, self.config.n_cells)
-        inputs = self._section_inputs(batch)
-        spot, around, section = self._tokens(batch, inside, inputs)
+        spot, around, section = self._tokens(batch, inside)
         query = self.fusion.norm(section[batch.queries][:, None])
         looks = []
         for tokens, seen in ((spot, None), (around, inside[:, None, :])):
@@ -260,29 +283,29 @@ class Triplex(SpotPredictor):
             side = math.isqrt(weights.shape[-1])
             looks.append(weights[:, :, 0].unflatten(-1, (side, side)))
         of_spot, of_cells = looks
-        of_section = self._section_attention(batch, inputs)
-        return TriplexAttention(of_spot, of_cells, of_section)
+        return TriplexAttention(of_spot, of_cells, self._section_attention(batch))
 
     def _tokens(
-        self,
-        batch: SectionBatch,
-        inside: Bool[torch.Tensor, "queries tokens"],
-        inputs: Float[torch.Tensor, "spots _"],
+        self, batch: SectionBatch, inside: Bool[torch.Tensor, "queries tokens"]
     ) -> tuple[
         Float[torch.Tensor, "queries _ features"],
         Float[torch.Tensor, "queries tokens features"],
         Float[torch.Tensor, "spots features"],
     ]:
         """Return the tokens of the three views, guided where the model is."""
-        spot = self.spot(self._spot_map(batch))
+        maps = self._spot_map(batch)  # of components by now, if it is frozen
+        spot = self.spot(
+            maps if self.backbone is None else self.spot.inputs.of_maps(maps)
+        )
         cells = needs.surroundings(batch, self.config.n_cells)
         around = self.neighbourhood(cells, inside)
         if self.guides:
             spot = self.guides["spot"](spot, needs.boundaries(batch, "spot"))
             maps = needs.boundaries(batch, "surroundings")
             around = self.guides["neighbourhood"](around, maps)
+        inputs = needs.features(batch)
         section = inputs.new_empty(batch.n_spots, self.config.width)
-        for own in _sections(batch):
+        for own in needs.sections(batch):
             tokens = self.section(inputs[own], batch.coords_um[own, :2])
             section[own] = tokens.float()  # else half, where precision is mixed
         return spot, around, section
@@ -293,17 +316,18 @@ class Triplex(SpotPredictor):
         """Return components of the features of all spots, and means around them."""
         features, width = needs.features(batch), SectionInputs.width(self.config)
         inputs = batch.coords_um.new_empty(batch.n_spots, width)
-        for own in _sections(batch):
+        for own in needs.sections(batch):
             inputs[own] = self.inputs(features[own], batch.coords_um[own, :2])
         return inputs
 
     def _section_attention(
-        self, batch: SectionBatch, inputs: Float[torch.Tensor, "spots features"]
+        self, batch: SectionBatch
     ) -> Float[torch.Tensor, "queries heads spots"]:
         """Return the weights of the first block of the section branch."""
+        inputs = needs.features(batch)
         shape = (batch.n_queries, self.config.n_heads, batch.n_spots)
         weights = batch.coords_um.new_zeros(shape)
-        for own in _sections(batch):
+        for own in needs.sections(batch):
             block = cast(Block, self.section.blocks[0])
             tokens = block.norm(self.section.tokens(inputs[own]))[None]
             asked = own[batch.queries]
@@ -317,24 +341,7 @@ class Triplex(SpotPredictor):
     def _spot_map(
         self, batch: SectionBatch
     ) -> Float[torch.Tensor, "queries features height width"]:
-        """Return the map of each query's patch: frozen, or from the model's network.
-
-        Raises
-        ------
-        ValueError
-            If the batch has no patches, and they are to be looked at.
-        """
+        """Return each query's map as the encoder, or the own network, gives it."""
         if self.backbone is None:
             return needs.grid(batch, "spot")
-        if batch.patches is None:
-            raise ValueError(
-                f"the batch of section {batch.sections[0]!r} has no patches, which the "
-                "backbone is trained on: ViewsRecipe(patches_px=112)."
-            )
-        return self.backbone.maps(batch.patches)
-
-
-def _sections(batch: SectionBatch) -> Iterator[Bool[torch.Tensor, " spots"]]:
-    """Yield for each section of a batch which spots are its own."""
-    for number in range(len(batch.sections)):
-        yield batch.section_index == number
+        return self.backbone.maps(needs.patches(batch))

@@ -1,6 +1,16 @@
 """What TRIPLEX needs of a batch, or one clear word on what is missing."""
 
-__all__ = ["boundaries", "features", "grid", "inside", "surroundings"]
+__all__ = [
+    "boundaries",
+    "features",
+    "grid",
+    "inside",
+    "patches",
+    "sections",
+    "surroundings",
+]
+
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float, Num, UInt8
@@ -39,6 +49,22 @@ def features(batch: SectionBatch) -> Float[torch.Tensor, "spots features"]:
             "section branch sees. Make it by batches.ViewsRecipe(...)."
         )
     return batch.features
+
+
+def patches(batch: SectionBatch) -> UInt8[torch.Tensor, "queries 3 side side"]:
+    """Return the pictures of the queries.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if batch.patches is None:
+        raise ValueError(
+            f"the batch of section {batch.sections[0]!r} has no patches, which the "
+            "backbone is trained on: ViewsRecipe(patches_px=112)."
+        )
+    return batch.patches
 
 
 def surroundings(
@@ -84,6 +110,12 @@ def boundaries(
             "nuclei. Make it by batches.ViewsRecipe(guides=GuideRecipe())."
         )
     return maps
+
+
+def sections(batch: SectionBatch) -> Iterator[Bool[torch.Tensor, " spots"]]:
+    """Yield for each section of a batch which spots are its own."""
+    for number in range(len(batch.sections)):
+        yield batch.section_index == number
 
 
 def _of_side(
