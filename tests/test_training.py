@@ -559,6 +559,24 @@ def test_a_batch_without_queries_has_a_prediction_without_rows():
     assert predict(toys.network(), empty).shape == (0, 3)
 
 
+@pytest.mark.parametrize(("patches", "expected"), [(True, [32, 8]), (False, [40])])
+def test_spots_without_patches_are_predicted_together(patches, expected):
+    sizes = []
+
+    class Noted(STNet):
+        def forward(self, batch):
+            sizes.append(batch.n_queries)
+            shape = (batch.n_queries, self.n_genes)
+            return Prediction(torch.zeros(shape))
+
+    batch = toys.batch(n_spots=40)
+    if not patches:
+        batch = replace(batch, patches=None)
+    model = Noted(np.zeros(3), toys.network().config)
+    predict(model, batch, n_symmetries=1)
+    assert sizes == expected
+
+
 def test_spots_per_step_of_a_prediction():
     with pytest.raises(ValueError, match="spots_per_step is 0, expected at least 1"):
         predict(toys.network(), toys.batch(), spots_per_step=0)

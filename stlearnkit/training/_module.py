@@ -17,6 +17,8 @@ from stlearnkit.symmetries import SYMMETRIES
 from stlearnkit.training._runs import FitConfig, TrainingError
 from stlearnkit.training._steps import Epoch, Step, plan_epoch
 
+_N_PATCHES, _N_FEATURES_ONLY = 32, 512  # queries predicted at a time
+
 
 class SpotModule(LightningModule):
     """What Lightning trains: any model here, with its batches.
@@ -124,7 +126,9 @@ class SpotModule(LightningModule):
                 self.model,
                 batch,
                 n_symmetries=1,
-                spots_per_step=self.config.spots_per_step,
+                spots_per_step=(
+                    None if batch.patches is None else self.config.spots_per_step
+                ),
             )
             if not np.isfinite(predicted).all():
                 raise self._diverged("the predicted expression is not finite", batch)
@@ -185,7 +189,7 @@ def predict(
     batch: SectionBatch,
     *,
     n_symmetries: int = 8,
-    spots_per_step: int = 32,
+    spots_per_step: int | None = None,
 ) -> Float[np.ndarray, "queries genes"]:
     r"""Predict the queries of a batch, as the mean over symmetries.
 
@@ -204,7 +208,9 @@ def predict(
     n_symmetries
         How many of the eight to take the mean over; 1 is the picture as it is.
     spots_per_step
-        Queries at a time, all symmetries one by one. Memory grows with it.
+        Queries at a time, all symmetries one by one. Memory grows with it, and what a
+        model works out for the whole section is worked out for each part. Without it,
+        32 if there are patches, whose maps need room, else 512.
 
     Raises
     ------
@@ -213,6 +219,8 @@ def predict(
     """
     if not 1 <= n_symmetries <= len(SYMMETRIES):
         raise ValueError(f"n_symmetries is {n_symmetries}, expected 1 to 8.")
+    if spots_per_step is None:
+        spots_per_step = _N_FEATURES_ONLY if batch.patches is None else _N_PATCHES
     if spots_per_step < 1:
         raise ValueError(f"spots_per_step is {spots_per_step}, expected at least 1.")
     was_training = model.training
