@@ -17,9 +17,10 @@ choose from are all pairs of two sizes of the picture, as large as a CPU affords
 two learning rates, the library's and a third of it.
 
 TRIPLEX and BG-TRIPLEX are trained once for each section that can be set aside, and the
-mean of their predictions is scored. Beside TRIPLEX stands what is left of it without
-its line, as published; beside BG-TRIPLEX its controls: maps of other spots, brightness
-in place of edges, and empty maps, which is TRIPLEX with as many weights.
+mean of their predictions is scored. Beside TRIPLEX stands what is left of it if all
+attention is a plain mean, and without its line, as published; beside BG-TRIPLEX its
+controls: maps of other spots, brightness in place of edges, and empty maps, which is
+TRIPLEX with as many weights.
 """
 
 import argparse
@@ -150,6 +151,7 @@ def main() -> None:
             (competitor, asked.seeds[:1])
             for competitor in (
                 stnet(runs),
+                triplex(runs, "TRIPLEX, means", asks=False),
                 triplex(runs, "TRIPLEX, no line", line=False),
                 guided(runs, "BG-TRIPLEX"),
                 guided(runs, "BG-TRIPLEX, empty maps", "blank"),

@@ -399,6 +399,21 @@ def test_condensed_batches_are_predicted_alike(config):
     assert torch.allclose(first, second, atol=1e-6)
 
 
+def test_a_model_that_does_not_ask_takes_plain_means():
+    batch = views()
+    model = network(replace(TINY, asks=False), train=[batch])
+    looks = model.attention(batch)
+    assert torch.allclose(looks.spot, torch.tensor(1 / 9))
+    inside = batch.grids["inside"]
+    expected = inside / inside.sum(dim=(2, 3), keepdim=True)
+    assert torch.allclose(looks.neighbourhood, expected.expand_as(looks.neighbourhood))
+    assert torch.allclose(looks.section, torch.tensor(1 / 12))
+    step = torch.optim.AdamW(model.parameter_groups(0.1))
+    model.loss(model(batch), batch).backward()
+    step.step()
+    assert torch.allclose(model.attention(batch).spot, torch.tensor(1 / 9))
+
+
 def test_training_condenses_each_batch_once():
     train, validation = views("A"), views("B", seed=1)
     seen = []

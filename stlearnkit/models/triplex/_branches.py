@@ -8,6 +8,7 @@ __all__ = [
     "as_tokens",
     "head",
     "line",
+    "silence",
 ]
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 
 from stlearnkit.models._components import PrincipalComponents
-from stlearnkit.models.attention import RelativeBias
+from stlearnkit.models.attention import MultiHeadAttention, RelativeBias
 from stlearnkit.models.triplex._config import TriplexConfig
 from stlearnkit.models.triplex._places import GridEncoding, disc_means
 
@@ -185,3 +186,14 @@ def line(config: TriplexConfig, n_genes: int) -> torch.nn.Sequential:
     layer = torch.nn.Linear(SectionInputs.width(config), n_genes, bias=False)
     torch.nn.init.zeros_(layer.weight)
     return torch.nn.Sequential(torch.nn.Dropout(config.line_dropout), layer)
+
+
+def silence(model: torch.nn.Module) -> None:
+    """Keep all queries and biases of a model's attentions at 0: they become means."""
+    for module in model.modules():
+        if isinstance(module, MultiHeadAttention):
+            torch.nn.init.zeros_(module.to_queries.weight)
+            torch.nn.init.zeros_(module.to_queries.bias)
+            module.to_queries.requires_grad_(requires_grad=False)
+        elif isinstance(module, RelativeBias):
+            module.requires_grad_(requires_grad=False)

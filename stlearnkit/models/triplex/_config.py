@@ -39,6 +39,9 @@ class TriplexConfig:
     distillation
         Weight, in a branch's loss, of agreeing with the fused prediction; the rest of
         1 is the weight of agreeing with the measurement.
+    asks
+        Without it all queries and biases stay 0, so that every attention is a plain
+        mean: the control that says what asking brings.
     line
         Add to the fused prediction a linear map from the inputs of the section branch:
         what ridge regression sees goes past the narrow tokens, and attention learns
@@ -84,6 +87,7 @@ class TriplexConfig:
     dropout: float = 0.2
     radii_um: Sequence[float] = (250.0, 480.0)
     distillation: float = 0.3
+    asks: bool = True
     line: bool = True
     line_dropout: float = 0.3
     backbone: str | None = None

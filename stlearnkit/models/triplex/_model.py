@@ -23,6 +23,7 @@ from stlearnkit.models.triplex._branches import (
     as_tokens,
     head,
     line,
+    silence,
 )
 from stlearnkit.models.triplex._config import TriplexConfig
 from stlearnkit.models.triplex._guidance import Guidance
@@ -96,6 +97,8 @@ class Triplex(SpotPredictor):
         self.heads = torch.nn.ModuleDict(
             {name: head(config.width, profile) for name in names}
         )
+        if not config.asks:
+            silence(self)
 
     @classmethod
     def blank(cls, n_genes: int, config: TriplexConfig) -> "Triplex":
