@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from stlearnkit._weights import default_name, last_map, load_network
 
 _ARCHITECTURE = "mobilenetv2_100"
+_LARGE_PX = 224
 
 _log = logging.getLogger("stlearnkit")
 
@@ -147,8 +148,9 @@ class Encoder:
         patches
             From `patches.extract(..., output_px=encoder.input_px)`.
         batch_size
-            Patches in the network at one time; memory grows with it. Without it, 8 on
-            a CPU, whose cache holds what so few need, and 128 elsewhere.
+            Patches in the network at one time; memory grows with it. Without it, 8 of
+            224 px on a CPU, whose cache holds what so few need, and 128 elsewhere;
+            more of smaller ones.
 
         Raises
         ------
@@ -202,7 +204,8 @@ class Encoder:
                 f"least one patch of side {self.input_px}. Use "
                 "patches.extract(..., output_px=encoder.input_px)."
             )
-        step = batch_size or (8 if self._device_type == "cpu" else 128)
+        at_once = 8 if self._device_type == "cpu" else 128
+        step = batch_size or max(at_once, at_once * _LARGE_PX**2 // self.input_px**2)
         starts = range(0, len(patches), step)
         return np.concatenate(
             [self._run(network, patches[i : i + step]) for i in starts]
