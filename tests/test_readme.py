@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
+
+from stlearnkit.reports import bootstrap_interval
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CHAPTERS = ROOT / "book" / "chapters"
+BENCHMARK = pd.read_csv(ROOT / "benchmarks" / "models.csv")
 NOTEBOOK = nbformat.read(CHAPTERS / "04_features_and_the_linear_baseline.ipynb", 4)
 
 
@@ -55,6 +59,38 @@ def test_what_is_left_beyond_library_size_is_that_of_the_notebook():
     stack, patient = verdict("spots with 100 or more")
     sentence = f"ridge keeps {stack[2]:.2f} within\nthe patient and {patient[2]:.2f} on"
     assert sentence in README
+
+
+def of_sections(predictor: str, claim: str) -> "pd.Series[float]":
+    """Return a network's PCC for each test section, mean over seeds."""
+    rows = BENCHMARK.query(
+        f"least == 1 and score == 'pcc' and claim == '{claim}'"
+        f" and predictor == '{predictor}'"
+    )
+    return rows.groupby("name")["value"].mean()
+
+
+@pytest.mark.parametrize("predictor", ["ST-Net", "TRIPLEX"])
+def test_what_networks_reach_is_what_the_benchmark_wrote(predictor):
+    within, other = (of_sections(predictor, claim) for claim in ("section", "patient"))
+    low, high, _ = bootstrap_interval(within.to_numpy())
+    words = " ".join(README.split())
+    assert (
+        f"reaches {within.mean():.2f} on C2–C6 (95 % bootstrap over sections "
+        f"{low:.2f} to {high:.2f}) and {other.item():.2f} on B4"
+    ) in words
+
+
+def test_whom_networks_beat_is_what_the_benchmark_wrote():
+    ridge = of_sections("ridge", "section")
+    assert (of_sections("ST-Net", "section") < ridge).all()
+    gain = of_sections("TRIPLEX", "section") - ridge
+    assert (gain > 0).all()
+    low, high, _ = bootstrap_interval(gain.to_numpy())
+    words = " ".join(README.split())
+    assert f"by {gain.mean():.3f} on average ({low:.3f} to {high:.3f})" in words
+    other = of_sections("TRIPLEX", "patient").item()
+    assert other < of_sections("ridge", "patient").item()
 
 
 def test_the_picture_is_that_of_the_notebook(monkeypatch):
