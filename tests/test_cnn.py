@@ -67,7 +67,9 @@ def test_loss_is_the_mean_squared_error():
 
 def test_frozen_stages_are_the_first_and_get_no_gradient():
     model = toys.network(n_frozen_stages=2)
-    trained = [n for n, p in model.backbone.network.named_parameters() if p.requires_grad]
+    trained = [
+        n for n, p in model.backbone.network.named_parameters() if p.requires_grad
+    ]
     assert trained
     assert not any(name.startswith(("conv_stem", "blocks.0")) for name in trained)
     backbone, head = model.parameter_groups(1e-3)
