@@ -18,6 +18,9 @@ def test_baselines_need_no_torch():
 
 
 def test_unknown_room_lists_the_rooms():
-    with pytest.raises(AttributeError, match=r"no room 'rnn'\. Rooms: baselines, cnn"):
+    with pytest.raises(
+        AttributeError,
+        match=r"no room 'rnn'\. Rooms: attention, baselines, cnn, triplex",
+    ):
         models.rnn  # noqa: B018
     assert set(models.__all__) <= set(dir(models))
