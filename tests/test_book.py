@@ -49,7 +49,6 @@ MAX_CELL_LINES = 30
 MAX_SCRATCH_LINES = 20
 MAX_LINE_LENGTH = 88
 MAX_CPU_MINUTES = 3
-OVER_BUDGET = {"07_attention_across_scales": 5.0}  # to be shortened
 MAX_GPU_MINUTES = 5
 
 
@@ -214,7 +213,7 @@ def test_first_cell_is_that_of_every_chapter(chapter):
         url=URL, version=stlearnkit.__version__, cpu=cpu, gpu=gpu
     )
     assert tags(first) == ["hide-cell"]
-    assert float(cpu) <= OVER_BUDGET.get(chapter.path.stem, MAX_CPU_MINUTES)
+    assert float(cpu) <= MAX_CPU_MINUTES
     assert float(gpu) <= MAX_GPU_MINUTES
     told = rf"\*\*Time:\*\* about {cpu} min on two CPU cores, {gpu} min on a GPU"
     assert re.search(told, chapter.prose)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 _MAX_ROWS = 20_000  # of those that components are computed from; more change little
 _MAPS_AT_A_TIME = 256
 _ROUNDING = 1e-6  # of a feature's size; what varies less does so by rounding alone
+_NEGLIGIBLE = 1e-6  # of the largest variance; single precision tells no less from 0
 
 
 class PrincipalComponents(torch.nn.Module):
@@ -55,8 +56,8 @@ class PrincipalComponents(torch.nn.Module):
                 "place that lies on its image. Check coordinates and µm per pixel."
             )
         step = -(-len(rows) // _MAX_ROWS)
-        rows = rows[::step].double()
-        self.mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
+        rows = rows[::step].float()
+        std, self.mean = torch.std_mean(rows, dim=0, correction=0)
         varies = std > _ROUNDING * rows.abs().amax(dim=0)
         self.std = torch.where(varies, std, 1.0)
         standard = (rows - self.mean) / self.std * varies
@@ -64,7 +65,6 @@ class PrincipalComponents(torch.nn.Module):
         basis = basis * (self.n_components / spectrum.sum().clamp(min=1e-12)).sqrt()
         missing = self.n_components - basis.shape[1]
         self.basis = torch.nn.functional.pad(basis, (0, missing)).float()
-        self.mean, self.std = self.mean.float(), self.std.float()
 
     def forward(
         self, features: Float[torch.Tensor, "... features"]
@@ -116,16 +116,17 @@ def _directions(
     """Return the largest variances, and the directions that have them.
 
     From the smaller of the two matrices of products, rows × rows or features ×
-    features, as in ridge regression.
+    features, as in ridge regression. Its entries need no more than single precision;
+    what is made of them does.
     """
     n_rows, n_features = standard.shape
-    if n_rows < n_features:
-        spectrum, vectors = torch.linalg.eigh(standard @ standard.T / n_rows)
+    few = n_rows < n_features
+    products = standard @ standard.T if few else standard.T @ standard
+    spectrum, vectors = torch.linalg.eigh(products.double() / n_rows)
+    if few:
         lengths = (n_rows * spectrum.clamp(min=1e-12)).sqrt()
-        vectors = standard.T @ vectors / lengths
-    else:
-        spectrum, vectors = torch.linalg.eigh(standard.T @ standard / n_rows)
-    kept = int((spectrum > 1e-9 * spectrum[-1]).sum())
+        vectors = standard.T.double() @ vectors / lengths
+    kept = int((spectrum > _NEGLIGIBLE * spectrum[-1]).sum())
     kept = min(kept, n_components)
     spectrum, vectors = spectrum.flip(0)[:kept], vectors.flip(1)[:, :kept]
     # The sign of a direction is chance: let its largest entry be positive.
