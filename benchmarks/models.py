@@ -147,14 +147,14 @@ def main() -> None:
         (RidgePredictor(), [0]),
         (short_stnet(runs), asked.seeds),
         (triplex(runs), asked.seeds),
+        (guided(runs, "BG-TRIPLEX"), asked.seeds),
+        (guided(runs, "BG-TRIPLEX, empty maps", "blank"), asked.seeds),
         *(
             (competitor, asked.seeds[:1])
             for competitor in (
                 stnet(runs),
                 triplex(runs, "TRIPLEX, means", asks=False),
                 triplex(runs, "TRIPLEX, no line", line=False),
-                guided(runs, "BG-TRIPLEX"),
-                guided(runs, "BG-TRIPLEX, empty maps", "blank"),
                 guided(runs, "BG-TRIPLEX, others' maps", "shuffled"),
                 guided(runs, "BG-TRIPLEX, grey for edges", "grey"),
             )
