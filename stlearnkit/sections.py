@@ -182,6 +182,26 @@ class Section:
         """Spot centres (x, y) in micrometres, in the frame of this section."""
         return self.px_to_um(self.coords_px)
 
+    def require_slide(self, purpose: str) -> Slide:
+        """Return the slide, for what cannot be done without one.
+
+        Parameters
+        ----------
+        purpose
+            What it is for, such as ``"to draw"``; the error says so.
+
+        Raises
+        ------
+        SectionError
+            If there is none.
+        """
+        if self.slide is None:
+            raise SectionError(
+                f"section {self.name!r} has no slide {purpose}. Load it with its "
+                "image, or give Section.build(..., slide=Slide.open(...))."
+            )
+        return self.slide
+
     def counts(self, genes: Sequence[str]) -> Float[np.ndarray, "spots genes"]:
         """Return the raw counts of `genes`, in that order, as a dense array.
 

@@ -4,7 +4,7 @@ __all__ = ["Prediction", "SpotPredictor"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,7 +37,10 @@ class SpotPredictor(torch.nn.Module, ABC):
     """
 
     config_type: ClassVar[type]
-    """The frozen dataclass of its configuration, all of whose fields JSON can hold."""
+    """The frozen dataclass of its configuration, all of whose fields JSON can hold.
+
+    If it has a field `pretrained`, False spares the model reading pretrained weights.
+    """
     config: Any
     """The configuration it was built with."""
     n_genes: int
@@ -75,5 +78,21 @@ class SpotPredictor(torch.nn.Module, ABC):
 
     @classmethod
     def blank(cls, n_genes: int, config: Any) -> "SpotPredictor":
-        """Build the model for weights that are about to be loaded into it."""
-        return cls(np.zeros(n_genes), config)
+        """Build the model for weights that are about to be loaded into it.
+
+        Those that a network was pretrained with are not read: they would be replaced.
+
+        Parameters
+        ----------
+        n_genes
+            Number of genes it is to predict.
+        config
+            Its configuration.
+        """
+        pretrained = any(field.name == "pretrained" for field in fields(config))
+        model = cls(
+            np.zeros(n_genes),
+            replace(config, pretrained=False) if pretrained else config,
+        )
+        model.config = config
+        return model

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stlearnkit.batches._batch import SectionBatch
-from stlearnkit.conventions import SectionError
 from stlearnkit.patches import extract
 from stlearnkit.sections import Section
 
@@ -41,12 +40,8 @@ class PatchRecipe:
         SectionError
             If the section has no slide.
         """
-        if section.slide is None:
-            raise SectionError(
-                f"section {section.name!r} has no slide to cut patches from. Load it "
-                "with its image."
-            )
+        slide = section.require_slide("to cut patches from")
         patches = extract(
-            section.slide, section.coords_px, self.side_um, output_px=self.output_px
+            slide, section.coords_px, self.side_um, output_px=self.output_px
         )
         return SectionBatch.of_section(section, genes, patches=patches)

@@ -22,6 +22,7 @@ from stlearnkit.encoders import (
 )
 from stlearnkit.patches import Scale, coverage, extract
 from stlearnkit.sections import Section
+from stlearnkit.slides import Slide
 
 _SPOT, _AROUND = Scale("spot", 224.0), Scale("around", 1120.0)
 _SECTION_SCALES = (Scale("spot", 112.0), Scale("near", 224.0), Scale("wide", 560.0))
@@ -108,10 +109,8 @@ class GuideRecipe:
         if self.control == "shuffled":
             return cut[_derangement(section)]
         if self.control == "grey":
-            assert section.slide is not None  # `ViewsRecipe` refuses such sections
-            image = extract(
-                section.slide, section.coords_px, side_um, output_px=side_px
-            )
+            slide = section.require_slide("to look at")
+            image = extract(slide, section.coords_px, side_um, output_px=side_px)
             cut[:, 0] = 255 - (image @ _OF_COLOUR).round().astype(np.uint8)
         return cut
 
@@ -201,18 +200,14 @@ class ViewsRecipe:
         SectionError
             If the section has no slide.
         """
-        if section.slide is None:
-            raise SectionError(
-                f"section {section.name!r} has no slide to look at. Load it with its "
-                "image."
-            )
+        slide = section.require_slide("to look at")
         encoder = self.encoder()
         small = replace(encoder, input_px=self.cell_px or encoder.input_px)
         grids = {
             "surroundings": surroundings(
                 section, small, self.around, n_cells=self.n_cells
             ),
-            "inside": self._inside(section),
+            "inside": self._inside(section, slide),
         }
         if self.patches_px is None:
             grids["spot"] = feature_maps(section, encoder, self.spot)
@@ -224,30 +219,25 @@ class ViewsRecipe:
             features=np.hstack(
                 [features(section, encoder, scale) for scale in self.section]
             ),
-            patches=self._patches(section),
+            patches=self._patches(section, slide),
             grids=grids,
         )
 
     def _patches(
-        self, section: Section
+        self, section: Section, slide: Slide
     ) -> UInt8[np.ndarray, "spots side side 3"] | None:
         """Return the patches of the spots, if they are asked for."""
-        if self.patches_px is None or section.slide is None:
+        if self.patches_px is None:
             return None
-        return extract(
-            section.slide,
-            section.coords_px,
-            self.spot.side_um,
-            output_px=self.patches_px,
-        )
+        side_um, side_px = self.spot.side_um, self.patches_px
+        return extract(slide, section.coords_px, side_um, output_px=side_px)
 
-    def _inside(self, section: Section) -> Float[np.ndarray, "spots 1 height width"]:
+    def _inside(
+        self, section: Section, slide: Slide
+    ) -> Float[np.ndarray, "spots 1 height width"]:
         """Return 1 for each cell of which at least half lies on the image, else 0."""
-        slide = section.slide
-        assert slide is not None
-        assert slide.mpp is not None
         cell_um = self.around.side_um / self.n_cells
-        steps = (np.arange(self.n_cells) - self.n_cells // 2) * cell_um / slide.mpp
+        steps = (np.arange(self.n_cells) - self.n_cells // 2) * cell_um / section.mpp
         shifts = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
         centres = (section.coords_px[:, None] + shifts).reshape(-1, 2)
         size = (slide.width, slide.height)
@@ -265,8 +255,7 @@ def _check_cover(section: Section, maps: BoundaryMaps) -> None:
     SectionError
         If they do not have its size, to a pixel of the maps and one in a hundred.
     """
-    slide = section.slide
-    assert slide is not None
+    slide = section.require_slide("to look at")
     size = np.array([slide.width, slide.height])
     found = np.array(maps.edges.shape[::-1]) * maps.downsample
     if (np.abs(found - size) > maps.downsample + size / 100).any():

@@ -9,7 +9,6 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from stlearnkit.boundaries._stain import OVERVIEW_UM, Overview, check_mpp
-from stlearnkit.conventions import SectionError
 from stlearnkit.sections import Section
 from stlearnkit.slides import Slide
 from stlearnkit.stains import tissue_mask
@@ -40,12 +39,7 @@ class Grid:
         ValueError
             If the pixels are too coarse, or too many.
         """
-        slide = section.slide
-        if slide is None:
-            raise SectionError(
-                f"section {section.name!r} has no slide to map. Give "
-                "Section.build(..., slide=Slide.open(...))."
-            )
+        slide = section.require_slide("to map")
         if not (np.isfinite(working_um) and working_um > 0):
             raise ValueError(
                 f"working_um is {working_um}, expected µm per pixel above 0."

@@ -137,17 +137,17 @@ def _mean_haematoxylin(
     section: Section, maps: BoundaryMaps, diameter_um: float
 ) -> Float[np.ndarray, " spots"]:
     """Average haematoxylin over each disc; only what lies on the image counts."""
-    assert section.slide is not None
+    slide = section.require_slide("to measure")
     side_px = max(1, round(diameter_um / _SEEN_UM))
     held = max(1, _HELD_PX // side_px**2)
     place = (np.arange(side_px) + 0.5) / side_px - 0.5
     disc = place[:, None] ** 2 + place**2 <= 0.25
-    size_um = np.array([section.slide.width, section.slide.height]) * section.mpp
+    size_um = np.array([slide.width, slide.height]) * section.mpp
     means = np.zeros(section.n_spots)
     for first in range(0, section.n_spots, held):
         spots = slice(first, first + held)
         centres_px, centres_um = section.coords_px[spots], section.coords_um[spots]
-        patches = extract(section.slide, centres_px, diameter_um, output_px=side_px)
+        patches = extract(slide, centres_px, diameter_um, output_px=side_px)
         for spot, (patch, centre_um) in enumerate(
             zip(patches, centres_um, strict=True), start=first
         ):
@@ -166,12 +166,9 @@ def _check_fit(section: Section, maps: BoundaryMaps) -> None:
     SectionError
         If there is no slide, or it has another size or scale.
     """
-    if section.slide is None:
-        raise SectionError(
-            f"section {section.name!r} has no slide. Load it with its image."
-        )
+    slide = section.require_slide("to measure")
     height, width = maps.edges.shape
-    expected = (section.slide.width, section.slide.height)
+    expected = (slide.width, slide.height)
     found = (width * maps.downsample, height * maps.downsample)
     apart = np.abs(np.subtract(found, expected)).max()
     if apart > maps.downsample or not np.isclose(

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from stlearnkit._store import read, user_folder, write
-from stlearnkit.conventions import SectionError
 from stlearnkit.encoders._encoder import Encoder
 from stlearnkit.patches import Scale, extract
 from stlearnkit.sections import Section
@@ -202,28 +201,17 @@ def _kept(
     """Return what `encode` makes of the patches of a section, from disk if it is there.
 
     `source` is all that decides the result beside the slide and the centres.
-
-    Raises
-    ------
-    SectionError
-        If the section has no slide.
     """
-    if section.slide is None:
-        raise SectionError(
-            f"section {section.name!r} has no slide to cut patches from. Give "
-            "Section.build(..., slide=Slide.open(...))."
-        )
+    slide = section.require_slide("to cut patches from")
     folder = user_folder("features") if cache_folder is None else cache_folder
-    decides = (_CACHE_VERSION, *source, section.slide.fingerprint(), section.mpp)
+    decides = (_CACHE_VERSION, *source, slide.fingerprint(), section.mpp)
     parts = []
     for start in range(0, section.n_spots, _CHUNK_SPOTS):
         centres_px = section.coords_px[start : start + _CHUNK_SPOTS]
         file = folder / f"{_key(decides, centres_px)}.npy"
         found = read(file)
         if found is None:
-            patches = extract(
-                section.slide, centres_px, scale.side_um, output_px=output_px
-            )
+            patches = extract(slide, centres_px, scale.side_um, output_px=output_px)
             found = encode(patches)
             write(file, found)
         parts.append(found)

@@ -15,7 +15,7 @@ Taught in the chapter "A first network".
 
 __all__ = ["STNet", "STNetConfig"]
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -128,21 +128,6 @@ class STNet(SpotPredictor):
         torch.nn.init.zeros_(self.head.weight)
         with torch.no_grad():
             self.head.bias.copy_(torch.from_numpy(profile))
-
-    @classmethod
-    def blank(cls, n_genes: int, config: STNetConfig) -> "STNet":
-        """Build the network without reading pretrained weights.
-
-        Parameters
-        ----------
-        n_genes
-            Number of genes it is to predict.
-        config
-            As for the class.
-        """
-        model = cls(np.zeros(n_genes), replace(config, pretrained=False))
-        model.config = config
-        return model
 
     def forward(self, batch: SectionBatch) -> Prediction:
         """Predict each query from its own patch.

@@ -37,14 +37,12 @@ def boundary_maps(
 
     Raises
     ------
+    SectionError
+        If the section has no slide.
     ValueError
-        If the section has no slide, the side is not positive, or the piece lies
-        outside the image.
+        If the side is not positive, or the piece lies outside the image.
     """
-    if section.slide is None:
-        raise ValueError(
-            f"section {section.name!r} has no slide to draw. Load it with its image."
-        )
+    slide = section.require_slide("to draw")
     if not (np.isfinite(side_um) and side_um > 0):
         raise ValueError(f"side_um is {side_um}, expected a length above 0 in µm.")
     left, top, right, bottom = _window(section, maps, centre_px, side_um)
@@ -52,7 +50,7 @@ def boundary_maps(
     figure, axes = plt.subplots(
         1, 2, figsize=(9.5, 4.5), sharex=True, sharey=True, layout="compressed"
     )
-    slide, factor = section.slide, maps.downsample
+    factor = maps.downsample
     first_x, first_y = int(left * factor), int(top * factor)
     last_x = min(int(right * factor), slide.width)
     last_y = min(int(bottom * factor), slide.height)

@@ -35,16 +35,12 @@ def section_image(section: Section, ax: Axes, *, max_side_px: int = 1000) -> Axe
 
     Raises
     ------
-    ValueError
+    SectionError
         If the section has no slide.
     """
-    if section.slide is None:
-        raise ValueError(
-            f"section {section.name!r} has no slide to draw. Load it with its image."
-        )
-    width_um = section.slide.width * section.mpp
-    height_um = section.slide.height * section.mpp
-    ax.imshow(section.slide.thumbnail(max_side_px), extent=(0, width_um, height_um, 0))
+    slide = section.require_slide("to draw")
+    width_um, height_um = slide.width * section.mpp, slide.height * section.mpp
+    ax.imshow(slide.thumbnail(max_side_px), extent=(0, width_um, height_um, 0))
     _label_axes(ax, section)
     return ax
 

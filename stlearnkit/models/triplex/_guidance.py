@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from stlearnkit.models.attention import CrossBlock
+from stlearnkit.models.triplex._branches import as_tokens
 from stlearnkit.models.triplex._config import TriplexConfig
 
 MAPS = ("edges", "nuclei")
@@ -37,8 +38,7 @@ class MapTokens(torch.nn.Module):
     ) -> Float[torch.Tensor, "queries tokens features"]:
         """Return a grid of tokens, of so many rows and columns, row by row."""
         found = self.layers(maps[:, None] / 255)
-        pooled = torch.nn.functional.adaptive_avg_pool2d(found, side_tokens)
-        return pooled.flatten(2).mT
+        return as_tokens(torch.nn.functional.adaptive_avg_pool2d(found, side_tokens))
 
 
 class Guidance(torch.nn.Module):

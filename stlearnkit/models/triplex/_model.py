@@ -100,21 +100,6 @@ class Triplex(SpotPredictor):
         if not config.asks:
             silence(self)
 
-    @classmethod
-    def blank(cls, n_genes: int, config: TriplexConfig) -> "Triplex":
-        """Build the model without reading pretrained weights.
-
-        Parameters
-        ----------
-        n_genes
-            Number of genes it is to predict.
-        config
-            As for the class.
-        """
-        model = cls(np.zeros(n_genes), replace(config, pretrained=False))
-        model.config = config
-        return model
-
     @torch.no_grad()
     def prepare(self, train: Sequence[SectionBatch]) -> None:
         """Learn the principal components of all frozen features.
