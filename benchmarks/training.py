@@ -274,7 +274,7 @@ def main() -> None:
             partial(encoder.encode, pictures),
             partial(encode_plainly, encoder, pictures),
         )
-        np.testing.assert_allclose(both[0](), both[1](), atol=0.1 if ON_GPU else 1e-4)
+        np.testing.assert_allclose(both[0](), both[1](), atol=0.1 if ON_GPU else 1e-3)
         report("encoding", stop.n_queries, alternate(clock, *both))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of the process: {peak:.2f} GiB")
