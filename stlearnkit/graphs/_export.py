@@ -2,7 +2,9 @@
 
 __all__ = ["data", "hetero_data", "write"]
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data, HeteroData
 
 _WEIGHTS, _LENGTHS = "spatial_connectivities", "spatial_distances"
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Silence what PyTorch Geometric does at import that PyTorch calls outdated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
+        yield
 
 
 def data(
@@ -34,7 +44,9 @@ def data(
         If a table has not one row per spot.
     """
     import torch
-    from torch_geometric.data import Data
+
+    with _quiet_import():
+        from torch_geometric.data import Data
 
     parts: dict[str, Any] = {}
     for name, key, table in (
@@ -63,7 +75,9 @@ def hetero_data(
         If there are features of unknown nodes, or not one row for each.
     """
     import torch
-    from torch_geometric.data import HeteroData
+
+    with _quiet_import():
+        from torch_geometric.data import HeteroData
 
     unknown = sorted(set(features) - set(places_um))
     if unknown:

@@ -140,10 +140,11 @@ def _check_places(distances: Float[np.ndarray, "spots neighbours"]) -> None:
 
 
 def _pitch(distances: Float[np.ndarray, "spots neighbours"], reach: float) -> float:
-    """Return the median distance to next neighbours, those less than `reach` of it.
+    """Return the median distance to next neighbours, those up to `reach` times it.
 
     The nearest of four jittered spots lies nearer than the pitch, so that one starts
-    too low and takes more neighbours in until nothing changes.
+    too low and takes more neighbours in until nothing changes. Never fewer: among
+    scattered cells that would end at the two that lie closest.
     """
     pitch, before = float(np.median(distances[:, 0])), 0.0
     while pitch > before:
