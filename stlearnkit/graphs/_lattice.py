@@ -183,12 +183,14 @@ def _one_a_place(
 
     Both ends must find each other nearest, so that neighbourhood stays mutual.
     """
-    both = np.hstack([pairs, pairs[::-1]])
-    steps = np.append(expected, -expected)
-    direction = np.round(np.angle(steps) / (np.pi / 12)).astype(np.int64) % 24
-    place = both[1] * 24 + direction
+    direction = np.round(np.angle(expected) * 12 / np.pi).astype(np.int64)
+    there, back = pairs[1] * 24 + direction % 24, pairs[0] * 24 + (direction + 12) % 24
+    claimed = np.zeros(n_spots * 24, bool)
+    claimed[there] = claimed[back] = True
+    if np.count_nonzero(claimed) == 2 * len(error):  # no place twice, as on most arrays
+        return pairs
+    place = np.append(there, back)
     order = np.lexsort((np.append(error, error), place))
     taken = np.empty(len(place), bool)
     taken[order] = np.diff(place[order], prepend=-1) > 0
-    kept = taken[: len(error)] & taken[len(error) :]
-    return pairs[:, kept]
+    return pairs[:, taken[: len(error)] & taken[len(error) :]]

@@ -2,6 +2,8 @@
 
 __all__ = ["knn", "nearest", "radius", "tree_of"]
 
+from functools import cached_property
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
@@ -10,7 +12,8 @@ from stlearnkit.graphs._checks import both_ways, check_coords, check_length
 from stlearnkit.graphs._graph import SpotGraph
 
 _TIE = 1e-9  # relative; distances on a lattice differ by rounding, not by design
-_CHUNK = 2**15  # tied spots that are looked at together, to bound memory
+_CHUNK = 2**15  # spots that are looked at together, to bound memory
+_SPARE = 4  # on square and hexagonal lattices mostly enough to see beyond a tie
 
 
 def radius(
@@ -142,49 +145,79 @@ def nearest(
     skip_self
         Whether queries are the points, and a point is not its own neighbour.
     """
-    tree = tree_of(points_um)
+    points = _Points(points_um)
     last = min(k, len(points_um) - skip_self) + skip_self  # the self comes on top
-    width = min(last + 1, len(points_um))  # one more shows whether the last place ties
-    distances, found = (
-        each.reshape(len(queries_um), width) for each in tree.query(queries_um, k=width)
-    )
-    chosen = found[:, int(skip_self) : last]
-    unclear = np.zeros(len(queries_um), bool)
-    if width > last:
-        unclear = distances[:, last - 1] >= distances[:, last] * (1 - _TIE)
-    if skip_self:
-        unclear |= found[:, 0] != np.arange(len(queries_um))
-    rows = np.flatnonzero(unclear)
-    for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        itself = part if skip_self else None
-        chosen[part] = _settle_ties(tree, queries_um[part], last, itself)
+    chosen = np.empty((len(queries_um), last - skip_self), np.int64)
+    spare = 1  # one more than needed shows whether the last place ties
+    for start in range(0, len(queries_um), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        distances, found = points.near(queries_um[part], last + spare)
+        chosen[part] = found[:, int(skip_self) : last]
+        unclear = np.zeros(len(found), bool)
+        if found.shape[1] > last:
+            unclear = distances[:, last - 1] >= distances[:, last] * (1 - _TIE)
+        if skip_self:
+            unclear |= found[:, 0] != np.arange(start, start + len(found))
+        rows = np.flatnonzero(unclear)
+        if len(rows):
+            chosen[start + rows] = points.settle(
+                queries_um[part][rows],
+                (distances[rows], found[rows]),
+                last,
+                start + rows if skip_self else None,
+            )
+        # If most spots tie here, most will in the next chunk: look further at once.
+        spare = _SPARE if len(rows) > len(found) / 2 else 1
     return chosen
 
 
-def _settle_ties(
-    tree: cKDTree,
-    queries_um: Float[np.ndarray, "queries 2"],
-    last: int,
-    itself: Int[np.ndarray, " queries"] | None,
-) -> Int[np.ndarray, "queries _"]:
-    """Return the nearest points where distances tie; `last` counts the self, if any."""
-    width, everything = last, False
-    while not everything:
-        width = min(2 * width + 2, tree.n)
-        distances, found = (
-            each.reshape(len(queries_um), width)
-            for each in tree.query(queries_um, k=width)
-        )
-        limit = distances[:, last - 1 : last]
-        beyond = distances > limit * (1 + _TIE)
-        everything = width == tree.n or bool(beyond[:, -1].all())
-    tied = distances >= limit * (1 - _TIE)
-    turn = tied.astype(np.int8) + beyond  # 0 is in, 1 shares what is left, 2 is out
-    n_wanted = last
-    if itself is not None:
-        turn[found == itself[:, None]] = 2
-        n_wanted -= 1
-    x, y = tree.data[found].transpose(2, 0, 1)
-    order = np.lexsort((found, y, x, turn))[:, :n_wanted]
-    return np.take_along_axis(found, order, axis=1)
+class _Points:
+    """Points to look among, in the order that decides ties."""
+
+    def __init__(self, points_um: Float[np.ndarray, "points 2"]) -> None:
+        self.points_um = points_um
+        self.tree = tree_of(points_um)
+
+    @cached_property
+    def by_place(self) -> Int[np.ndarray, " points"]:
+        """The points by x, then y, then number."""
+        return np.lexsort((self.points_um[:, 1], self.points_um[:, 0]))
+
+    @cached_property
+    def rank(self) -> Int[np.ndarray, " points"]:
+        """Where each point stands in that order."""
+        return np.argsort(self.by_place)
+
+    def near(
+        self, queries_um: Float[np.ndarray, "queries 2"], width: int
+    ) -> tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]]:
+        """Return distances and numbers of the nearest points; all if there are less."""
+        width = min(width, self.tree.n)
+        distances, found = self.tree.query(queries_um, k=width)
+        shape = (len(queries_um), width)
+        return distances.reshape(shape), found.reshape(shape)
+
+    def settle(
+        self,
+        queries_um: Float[np.ndarray, "queries 2"],
+        near: tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]],
+        last: int,
+        itself: Int[np.ndarray, " queries"] | None,
+    ) -> Int[np.ndarray, "queries _"]:
+        """Return the nearest points where distances tie; `last` counts the self."""
+        distances, found = near
+        while True:  # look further, until beyond the last tie
+            limit = distances[:, last - 1 : last]
+            beyond = distances > limit * (1 + _TIE)
+            if beyond[:, -1].all() or found.shape[1] == self.tree.n:
+                break
+            distances, found = self.near(
+                queries_um, max(last + _SPARE, 2 * found.shape[1])
+            )
+        tied = distances >= limit * (1 - _TIE)
+        turn = tied.astype(np.int64) + beyond  # 0 is in, 1 shares what is left
+        if itself is not None:
+            turn[found == itself[:, None]] = 2  # is out
+        ordered = np.sort(turn * self.tree.n + self.rank[found], axis=1)
+        n_wanted = last - (itself is not None)
+        return self.by_place[ordered[:, :n_wanted] % self.tree.n]
