@@ -2,9 +2,9 @@
 
     python benchmarks/graphs.py
 
-Spots lie on a square lattice of pitch 100 µm, up to 10 µm askew in x and y. Both sides take
-turns within one process, the least processor time of each counts; the peak memory is that
-of a process of its own above one with 100 spots.
+Spots lie on a square lattice of pitch 100 µm, up to 10 µm askew in x and y. Both sides
+take turns within one process, the least processor time of each counts; the peak memory
+is that of a process of its own above one with 100 spots.
 """
 
 import argparse
@@ -141,8 +141,9 @@ def main() -> None:
         for n_spots in SIZES:
             ours, theirs = in_its_own_process(case, n_spots)
             (peak,) = in_its_own_process(case, n_spots, "--memory")
+            each = 1e6 * ours / n_spots
             print(
-                f"| {case} | {n_spots:,} | {ours:.4f} s | {1e6 * ours / n_spots:.2f} µs "
+                f"| {case} | {n_spots:,} | {ours:.4f} s | {each:.2f} µs "
                 f"| {ours / theirs:.2f} | {peak - base:,.0f} MiB |",
                 flush=True,
             )

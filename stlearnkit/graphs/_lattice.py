@@ -2,8 +2,6 @@
 
 __all__ = ["grid"]
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
@@ -14,6 +12,7 @@ from stlearnkit.graphs._near import tree_of
 _FOLDS = {4: 4, 8: 4, 6: 6}  # turns of a lattice onto itself, by number of neighbours
 _NEXT = {4: 1.2, 6: 1.35}  # in pitches: between the first and the second neighbours
 _REACH = {4: 1.5, 6: 1.5, 8: 2**0.5 + 0.5}  # in pitches: as far as neighbours can be
+_N_FITS = 3
 _LEAST_ORDER = 0.25  # the wrong lattice has 0, the right one 0.5 at the largest jitter
 
 
@@ -28,8 +27,8 @@ def grid(
 
     Pitch and direction of the lattice are found from the spots. Two spots are joined
     if one is less than half a pitch from where the lattice, laid through the other,
-    expects a neighbour. So the array may be turned, and each spot may lie up to a
-    quarter of a pitch askew, while a gap stays a gap: what lies behind it is no
+    expects a neighbour. So the array may be turned, and each spot may lie a fifth of
+    a pitch askew, while a gap stays a gap: what lies behind it is no
     neighbour.
 
     Parameters
@@ -40,9 +39,9 @@ def grid(
         4 for a square lattice, 8 to count its diagonals too, as on the first arrays;
         6 for a hexagonal one, as of Visium.
     pitch_um
-        Distance of next neighbours. By default the median of the distances that are
-        taken for next neighbours': give it where more than half of the places of the
-        lattice are empty.
+        Distance of next neighbours. By default the lattice is fitted to the spots,
+        from the median of their nearest distances on: give it where more than half of
+        the spots have no next neighbour.
     self_loops
         Whether a spot is its own neighbour.
 
@@ -99,27 +98,51 @@ def _lattice_pairs(
     tree = tree_of(coords_um)
     distances, others = tree.query(coords_um, k=min(folds + 1, len(coords_um)))
     _check_places(distances)
-    if pitch_um is None:
-        pitch_um = _pitch(distances[:, 1:], _NEXT[folds])
+    pitch = pitch_um or _pitch(distances[:, 1:], _NEXT[folds])
     points = coords_um[:, 0] + 1j * coords_um[:, 1]  # turning is multiplying
-    first = np.abs(distances - pitch_um) <= (_NEXT[folds] - 1) * pitch_um
-    steps = (points[others] - points[:, None])[first]
-    if len(steps) == 0:
+    steps = (points[others] - points[:, None])[:, 1:].ravel()
+    first = np.abs(distances[:, 1:].ravel() - pitch) <= (_NEXT[folds] - 1) * pitch
+    if not first.any():
         return np.empty((2, 0), np.int64)
-    axis = _axis(steps, folds, n_neighbours)
-    pairs = tree.query_pairs(_REACH[n_neighbours] * pitch_um, output_type="ndarray").T
-    seen = (points[pairs[1]] - points[pairs[0]]) / (pitch_um * axis)
-    if folds == 4:
-        expected = np.round(seen)
-        furthest = 1.1 if n_neighbours == 4 else 1.5
-        known = (np.abs(expected) > 0) & (np.abs(expected) < furthest)
-    else:
-        turns = np.round(np.angle(seen) / (np.pi / 3))
-        expected = np.exp(1j * np.pi / 3 * turns)
-        known = np.ones(len(seen), bool)
+    step = pitch * _axis(steps[first], folds, n_neighbours)
+    if pitch_um is None:
+        step = _fitted(step, steps, folds)
+    reach = _REACH[n_neighbours] * np.abs(step)
+    pairs = tree.query_pairs(reach, output_type="ndarray").T
+    seen = (points[pairs[1]] - points[pairs[0]]) / step
+    expected = _expected(seen, n_neighbours)
     error = np.abs(seen - expected)
-    known &= error < 0.5
+    known = error < 0.5
     return _one_a_place(pairs[:, known], expected[known], error[known], len(points))
+
+
+def _expected(
+    seen: Complex[np.ndarray, " edges"], n_neighbours: int
+) -> Complex[np.ndarray, " edges"]:
+    """Return the lattice neighbour of 0 nearest to each point, in lattice steps.
+
+    Only sure where the two are less than half a step apart; NaN where it is not one.
+    """
+    if n_neighbours == 6:
+        return np.exp(1j * np.pi / 3 * np.round(np.angle(seen) / (np.pi / 3)))
+    places = np.round(seen)
+    size = np.abs(places)
+    furthest = 1.1 if n_neighbours == 4 else 1.5
+    places[(size == 0) | (size > furthest)] = np.nan
+    return places
+
+
+def _fitted(step: complex, steps: Complex[np.ndarray, " edges"], folds: int) -> complex:
+    """Return the step of the lattice that fits those to next neighbours best.
+
+    A complex number holds pitch and direction, so that least squares is one division.
+    """
+    for _ in range(_N_FITS):
+        expected = _expected(steps / step, folds)
+        near = np.abs(steps / step - expected) < 0.5
+        total = np.vdot(expected[near], steps[near])  # of expected steps of length 1
+        step = complex(total / np.count_nonzero(near))
+    return step
 
 
 def _check_places(distances: Float[np.ndarray, "spots neighbours"]) -> None:
@@ -153,7 +176,9 @@ def _pitch(distances: Float[np.ndarray, "spots neighbours"], reach: float) -> fl
     return pitch
 
 
-def _axis(steps: Complex[np.ndarray, " edges"], folds: int, n_neighbours: int) -> Any:
+def _axis(
+    steps: Complex[np.ndarray, " edges"], folds: int, n_neighbours: int
+) -> complex:
     """Return the direction of the lattice, as a complex number of length 1.
 
     Raises
@@ -170,7 +195,7 @@ def _axis(steps: Complex[np.ndarray, " edges"], folds: int, n_neighbours: int) -
             "1. Use 6 for hexagonal and 4 or 8 for square arrays, one array at a time; "
             "radius or delaunay for spots without a lattice."
         )
-    return np.exp(1j * np.angle(order) / folds)
+    return complex(np.exp(1j * np.angle(order) / folds))
 
 
 def _one_a_place(
