@@ -125,18 +125,18 @@ class TestHetero:
         assert looks[1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
         assert looks[0, ::2].tolist() == [0, 1, 3, 2]
         beside = data["region", "beside", "region"].edge_index
-        assert beside.tolist() == graph.levels[0].neighbours.edge_index.tolist()
+        assert beside.tolist() == graph.scales[0].neighbours.edge_index.tolist()
 
     def test_a_mean_over_its_edges_is_our_pool(self):
         coords_um = scattered()
         features = np.random.default_rng(1).normal(size=(60, 4))
         graph = graphs.ScaleGraph.build(coords_um, self_loops=True)
         data = graph.to_pyg({"spot": features})
-        for level in graph.levels:
-            edges = data["spot", "in", level.name].edge_index
-            nodes = (data["spot"].x, torch.zeros(level.n_tiles, 4))
+        for tiles in graph.scales:
+            edges = data["spot", "in", tiles.name].edge_index
+            nodes = (data["spot"].x, torch.zeros(tiles.n_tiles, 4))
             mean = SimpleConv(aggr="mean")(nodes, edges)
-            ours = torch.from_numpy(level.pool(features)).float()
+            ours = torch.from_numpy(tiles.pool(features)).float()
             assert torch.allclose(mean, ours, rtol=0, atol=1e-6)
 
     def test_the_picture_of_a_spot_changes_what_it_takes_from_tiles(self):
@@ -146,18 +146,18 @@ class TestHetero:
         graph = graphs.ScaleGraph.build(coords_um, self_loops=True)
         features = {"spot": rng.normal(size=(60, 4))}
         features |= {
-            level.name: rng.normal(size=(level.n_tiles, 4)) for level in graph.levels
+            tiles.name: rng.normal(size=(tiles.n_tiles, 4)) for tiles in graph.scales
         }
         before = graph.to_pyg(features)
         after = graph.to_pyg(features | {"spot": rng.normal(size=(60, 4))})
         torch.manual_seed(0)
-        for level in graph.levels:
+        for tiles in graph.scales:
             layer = GATv2Conv((4, 4), 3, add_self_loops=False)
             with torch.no_grad():
                 first, second = (
                     layer(
-                        (data[level.name].x, data["spot"].x),
-                        data[level.name, "near", "spot"].edge_index,
+                        (data[tiles.name].x, data["spot"].x),
+                        data[tiles.name, "near", "spot"].edge_index,
                     )
                     for data in (before, after)
                 )

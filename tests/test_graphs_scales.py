@@ -26,7 +26,7 @@ def scattered(seed, n_spots=60):
 
 def test_five_spots_by_hand():
     graph = ScaleGraph.build(SPOTS_UM, SIDES_UM, n_nearest=2, self_loops=False)
-    region, district = graph.levels
+    region, district = graph.scales
     assert (region.name, region.side_um, region.n_tiles) == ("region", 100.0, 4)
     assert region.centres_um.tolist() == [[50, 50], [150, 50], [350, 50], [150, 150]]
     assert region.parents.tolist() == [0, 0, 1, 2, 3]
@@ -45,7 +45,7 @@ def test_five_spots_by_hand():
 
 def test_the_mean_of_the_spots_of_each_tile_by_hand():
     graph = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False)
-    region, district = graph.levels
+    region, district = graph.scales
     values = np.array([[1.0, 0.0], [3.0, 2.0], [5.0, 4.0], [7.0, 6.0], [11.0, 8.0]])
     assert region.pool(values).tolist() == [[2, 1], [5, 4], [7, 6], [11, 8]]
     # Of spots, not of regions: (1 + 3 + 5 + 11) / 4, not (2 + 5 + 11) / 3.
@@ -54,7 +54,7 @@ def test_the_mean_of_the_spots_of_each_tile_by_hand():
 
 
 def test_a_nan_spoils_only_its_own_tile():
-    region, _ = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).levels
+    region, _ = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).scales
     values = np.ones((5, 1))
     values[1] = np.nan
     assert np.isnan(region.pool(values)).ravel().tolist() == [True, False, False, False]
@@ -62,7 +62,7 @@ def test_a_nan_spoils_only_its_own_tile():
 
 def test_self_loops_are_of_tiles():
     graph = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=True)
-    assert [level.neighbours.n_neighbours.tolist() for level in graph.levels] == [
+    assert [tiles.neighbours.n_neighbours.tolist() for tiles in graph.scales] == [
         [3, 3, 1, 3],
         [2, 2],
     ]
@@ -77,27 +77,27 @@ def test_every_spot_lies_in_its_parent_and_looks_at_the_nearest(seed, n_nearest)
         n_nearest=n_nearest,
         self_loops=True,
     )
-    for level in graph.levels:
-        apart = coords_um - level.centres_um[level.parents]
-        assert (np.abs(apart) <= level.side_um / 2 + 1e-9).all()
-        assert np.array_equal(level.nearest[:, 0], level.parents)
-        distances = cdist(coords_um, level.centres_um)
-        k = min(n_nearest, level.n_tiles)
-        found = np.take_along_axis(distances, level.nearest, axis=1)
+    for tiles in graph.scales:
+        apart = coords_um - tiles.centres_um[tiles.parents]
+        assert (np.abs(apart) <= tiles.side_um / 2 + 1e-9).all()
+        assert np.array_equal(tiles.nearest[:, 0], tiles.parents)
+        distances = cdist(coords_um, tiles.centres_um)
+        k = min(n_nearest, tiles.n_tiles)
+        found = np.take_along_axis(distances, tiles.nearest, axis=1)
         assert found.shape == (60, k)
         expected = np.sort(distances, axis=1)[:, :k]
         assert np.allclose(np.sort(found, axis=1), expected, rtol=0, atol=1e-9)
-        assert all(len(set(row)) == k for row in level.nearest.tolist())
+        assert all(len(set(row)) == k for row in tiles.nearest.tolist())
         assert np.concatenate(
-            [level.members(tile) for tile in range(level.n_tiles)]
+            [tiles.members(tile) for tile in range(tiles.n_tiles)]
         ).size == len(coords_um)
 
 
 @given(seed=st.integers(0, 10_000))
-def test_levels_are_nested_and_tiles_touch_their_neighbours(seed):
+def test_scales_are_nested_and_tiles_touch_their_neighbours(seed):
     coords_um = scattered(seed)
     graph = ScaleGraph.build(coords_um, SIDES_UM, self_loops=False)
-    region, district = graph.levels
+    region, district = graph.scales
     assert np.array_equal(district.parents, region.above[region.parents])
     apart = np.abs(region.centres_um[:, None] - region.centres_um).max(axis=2)
     joined = np.zeros((region.n_tiles, region.n_tiles), bool)
@@ -113,7 +113,7 @@ def test_permuting_the_spots_permutes_their_rows_and_leaves_the_tiles(seed):
     order = np.random.default_rng(seed).permutation(len(coords_um))
     before = ScaleGraph.build(coords_um, SIDES_UM, self_loops=False)
     after = ScaleGraph.build(coords_um[order], SIDES_UM, self_loops=False)
-    for one, other in zip(before.levels, after.levels, strict=True):
+    for one, other in zip(before.scales, after.scales, strict=True):
         assert np.array_equal(one.centres_um, other.centres_um)
         assert np.array_equal(one.parents[order], other.parents)
         assert np.array_equal(
@@ -124,7 +124,7 @@ def test_permuting_the_spots_permutes_their_rows_and_leaves_the_tiles(seed):
 def test_a_section_moved_by_whole_tiles_has_the_same_graph():
     before = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False)
     after = ScaleGraph.build(SPOTS_UM - [1000, 200], SIDES_UM, self_loops=False)
-    for one, other in zip(before.levels, after.levels, strict=True):
+    for one, other in zip(before.scales, after.scales, strict=True):
         assert np.array_equal(one.centres_um - [1000, 200], other.centres_um)
         assert np.array_equal(one.parents, other.parents)
         assert np.array_equal(one.nearest, other.nearest)
@@ -134,28 +134,28 @@ def test_a_spot_on_a_corner_belongs_to_one_tile_and_looks_at_it_first():
     corners = np.array([[50, 50], [150, 50], [50, 150], [150, 150], [100, 100]], float)
     region, _ = ScaleGraph.build(
         corners, SIDES_UM, n_nearest=2, self_loops=False
-    ).levels
+    ).scales
     assert region.parents.tolist() == [0, 1, 2, 3, 3]
     assert region.nearest[4, 0] == 3
     assert len(set(region.nearest[4].tolist())) == 2
 
 
-def test_a_single_spot_has_one_tile_at_each_level():
+def test_a_single_spot_has_one_tile_at_each_scale():
     graph = ScaleGraph.build(np.array([[10.0, 10.0]]), self_loops=False)
-    for level in graph.levels:
-        assert level.n_tiles == 1
-        assert level.nearest.tolist() == [[0]]
-        assert level.neighbours.n_edges == 0
+    for tiles in graph.scales:
+        assert tiles.n_tiles == 1
+        assert tiles.nearest.tolist() == [[0]]
+        assert tiles.neighbours.n_edges == 0
 
 
 def test_two_spots_in_one_place_share_their_tiles():
     graph = ScaleGraph.build(SPOTS_UM[[3, 3]], SIDES_UM, self_loops=False)
-    assert [level.parents.tolist() for level in graph.levels] == [[0, 0], [0, 0]]
+    assert [tiles.parents.tolist() for tiles in graph.scales] == [[0, 0], [0, 0]]
 
 
 def test_attention_over_the_nearest_tiles_depends_on_the_spot():
     """The softmax of ASIGN's code had a single key and was 1 for every spot."""
-    region = ScaleGraph.build(scattered(0), self_loops=False).levels[0]
+    region = ScaleGraph.build(scattered(0), self_loops=False).scales[0]
     rng = np.random.default_rng(1)
     keys = rng.normal(size=(region.n_tiles, 4))[region.nearest]
     weights = [
@@ -169,7 +169,7 @@ def test_attention_over_the_nearest_tiles_depends_on_the_spot():
 
 def test_parents_do_not_depend_on_values():
     """ASIGN's code takes for the parent of a spot the tile of the nearest label."""
-    region = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).levels[0]
+    region = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).scales[0]
     values = np.array([[0.0], [10.0], [0.0], [0.0], [5.0]])
     pooled = region.pool(values)
     by_label = np.abs(values - pooled.T).argmin(axis=1)
@@ -181,9 +181,9 @@ class TestErrors:
     """What cannot be a graph across scales."""
 
     @pytest.mark.parametrize("sides_um", [{}, {"spot": 100.0}])
-    def test_no_level_or_one_called_spot(self, sides_um):
+    def test_no_scale_or_one_called_spot(self, sides_um):
         with pytest.raises(
-            ValueError, match=r"sides_um has levels \[.*\], expected one"
+            ValueError, match=r"sides_um has scales \[.*\], expected one"
         ):
             ScaleGraph.build(SPOTS_UM, sides_um, self_loops=False)
 
@@ -193,7 +193,7 @@ class TestErrors:
             ScaleGraph.build(SPOTS_UM, {"region": side}, self_loops=False)
 
     @pytest.mark.parametrize("large", [100.0, 150.0, 50.0, 299.9])
-    def test_levels_that_do_not_nest(self, large):
+    def test_scales_that_do_not_nest(self, large):
         with pytest.raises(ValueError, match=f"has {large} after 100.0, expected a wh"):
             ScaleGraph.build(SPOTS_UM, {"a": 100.0, "b": large}, self_loops=False)
 
@@ -211,7 +211,7 @@ class TestErrors:
             ScaleGraph.build(np.array([[np.nan, 0.0]]), self_loops=False)
 
     def test_values_of_another_section(self):
-        region = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).levels[0]
+        region = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).scales[0]
         with pytest.raises(
             ValueError, match="values has 4 rows, but the graph has 5 sp"
         ):
@@ -219,7 +219,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("tile", [-1, 4])
     def test_a_tile_that_does_not_exist(self, tile):
-        region = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).levels[0]
+        region = ScaleGraph.build(SPOTS_UM, SIDES_UM, self_loops=False).scales[0]
         with pytest.raises(
             ValueError, match=f"tile is {tile}, expected 0 to 3: there a"
         ):
@@ -230,13 +230,13 @@ class TestErrors:
 def test_her2st_regions_are_the_published_tiles():
     """The defaults are 512 and 1024 pixels in µm, up to half a per cent."""
     section = her2st("C2", image=False)
-    region, district = ScaleGraph.build(section.coords_um, self_loops=False).levels
+    region, district = ScaleGraph.build(section.coords_um, self_loops=False).scales
     assert region.side_um / section.mpp == pytest.approx(512, rel=0.01)
     assert district.side_um / section.mpp == pytest.approx(1024, rel=0.01)
     side = 512 * section.mpp
     published = np.unique(section.coords_px // 512, axis=0)
     exact = ScaleGraph.build(section.coords_um, {"tile": side}, self_loops=False)
-    found = np.unique(exact.levels[0].centres_um // side, axis=0)
+    found = np.unique(exact.scales[0].centres_um // side, axis=0)
     assert np.array_equal(found, published)
     assert region.n_members.mean() == pytest.approx(2.75)
     assert district.n_members.mean() == pytest.approx(8.13, rel=0.01)

@@ -1,6 +1,6 @@
 """Spots joined to squares of tissue around them, and these to larger ones."""
 
-__all__ = ["Level", "ScaleGraph"]
+__all__ = ["ScaleGraph", "Tiles"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ _SIDES_UM = MappingProxyType({"region": 350.0, "district": 700.0})
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
-    """The tiles of one size that hold the spots of a section."""
+class Tiles:
+    """The squares of tissue of one scale that hold the spots of a section."""
 
     name: str
-    """Word for a tile of this size."""
+    """Word for a tile of this scale."""
     side_um: float
     """Its side."""
     centres_um: Float[np.ndarray, "tiles 2"]
@@ -41,7 +41,7 @@ class Level:
     neighbours: SpotGraph
     """Which tiles share a side or a corner."""
     above: Int[np.ndarray, " tiles"] | None
-    """The tile of the next larger size that holds each tile; None at the largest."""
+    """The tile of the next larger scale that holds each tile; None at the largest."""
 
     @property
     def n_tiles(self) -> int:
@@ -95,7 +95,7 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class ScaleGraph:
-    """The spots of a section and the tiles of tissue that hold them, at some sizes.
+    """The spots of a section and the tiles of tissue that hold them, at some scales.
 
     What a spot expresses also depends on the tissue around it, at more than one scale.
     `ScaleGraph.build` lays square lattices of tiles over the section, anchored at the
@@ -105,7 +105,7 @@ class ScaleGraph:
 
     coords_um: Float[np.ndarray, "spots 2"]
     """Spot centres (x, y)."""
-    levels: tuple[Level, ...]
+    scales: tuple[Tiles, ...]
     """From the smallest tiles to the largest."""
 
     @classmethod
@@ -124,20 +124,20 @@ class ScaleGraph:
         coords_um
             Spot centres (x, y) in micrometres from the upper left corner of the image.
         sides_um
-            Name and side of the tiles of each level, from small to large, each a whole
+            Name and side of the tiles of each scale, from small to large, each a whole
             multiple of the one before it. By default regions of 350 µm, which hold
             about three spots of HER2ST, and districts of 700 µm.
         n_nearest
             Number of tiles that each spot looks at, 2 or more: a softmax over a single
-            one is 1, whatever the spot looks like. Where a level has fewer tiles, all.
+            one is 1, whatever the spot looks like. Where there are fewer tiles, all.
         self_loops
             Whether a tile is its own neighbour.
 
         Raises
         ------
         ValueError
-            If a centre is not finite, there is no level, a side is not positive or no
-            whole multiple of the one before it, a level is called "spot", or
+            If a centre is not finite, there is no scale, a side is not positive or no
+            whole multiple of the one before it, a scale is called "spot", or
             `n_nearest` is less than 2.
 
         Notes
@@ -154,7 +154,7 @@ class ScaleGraph:
         --------
         >>> coords_um = np.array([[10.0, 10.0], [340.0, 10.0], [900.0, 10.0]])
         >>> graph = ScaleGraph.build(coords_um, self_loops=True)
-        >>> region, district = graph.levels
+        >>> region, district = graph.scales
         >>> region.centres_um
         array([[175., 175.],
                [875., 175.]])
@@ -174,12 +174,12 @@ class ScaleGraph:
         names, sides = list(sides_um), list(sides_um.values())
         n_steps = np.rint(np.divide(sides[1:], sides[:-1])).astype(np.int64)
         cells, held = _cells(np.floor(coords_um / sides[0]).astype(np.int64))
-        parents, levels = held, []
+        parents, scales = held, []
         for name, side, step in zip(names, sides, [*n_steps, 0], strict=True):
             larger, above = _cells(cells // step) if step else (cells, None)
             centres = (cells + 0.5) * side
-            levels.append(
-                Level(
+            scales.append(
+                Tiles(
                     name,
                     side,
                     centres,
@@ -191,7 +191,7 @@ class ScaleGraph:
             )
             if above is not None:
                 cells, parents = larger, above[parents]
-        return cls(coords_um, tuple(levels))
+        return cls(coords_um, tuple(scales))
 
     def to_pyg(
         self, features: Mapping[str, Float[np.ndarray, "_ features"]] | None = None
@@ -201,15 +201,15 @@ class ScaleGraph:
         Parameters
         ----------
         features
-            By ``"spot"`` or the name of a level, one row per spot or tile: become `x`,
+            By ``"spot"`` or the name of a scale, one row per spot or tile: become `x`,
             in single precision.
 
         Returns
         -------
-        Nodes ``"spot"`` and those of each level, with `pos` in micrometres. Edges
-        ``("spot", "in", level)`` and ``(level, "in", next level)`` go up to what holds
-        them, ``(level, "near", "spot")`` to the spots that look at a tile, and
-        ``(level, "beside", level)`` between tiles that touch.
+        Nodes ``"spot"`` and those of each scale, with `pos` in micrometres. Edges
+        ``("spot", "in", scale)`` and ``(scale, "in", next scale)`` go up to what holds
+        them, ``(scale, "near", "spot")`` to the spots that look at a tile, and
+        ``(scale, "beside", scale)`` between tiles that touch.
 
         Raises
         ------
@@ -218,22 +218,22 @@ class ScaleGraph:
         """
         places = {"spot": self.coords_um}
         edges = {}
-        for level, larger in zip(self.levels, [*self.levels[1:], None], strict=True):
-            name, k = level.name, level.nearest.shape[1]
+        for tiles, larger in zip(self.scales, [*self.scales[1:], None], strict=True):
+            name, n_looks = tiles.name, tiles.nearest.shape[1]
             spots = np.arange(len(self.coords_um))
-            looks = np.stack([level.nearest.ravel(), np.repeat(spots, k)])
-            places[name] = level.centres_um
-            edges["spot", "in", name] = np.stack([spots, level.parents])
+            looks = np.stack([tiles.nearest.ravel(), np.repeat(spots, n_looks)])
+            places[name] = tiles.centres_um
+            edges["spot", "in", name] = np.stack([spots, tiles.parents])
             edges[name, "near", "spot"] = looks
-            edges[name, "beside", name] = level.neighbours.edge_index
-            if larger is not None and level.above is not None:
-                tiles = np.arange(level.n_tiles)
-                edges[name, "in", larger.name] = np.stack([tiles, level.above])
+            edges[name, "beside", name] = tiles.neighbours.edge_index
+            if larger is not None and tiles.above is not None:
+                holds = np.stack([np.arange(tiles.n_tiles), tiles.above])
+                edges[name, "in", larger.name] = holds
         return _export.hetero_data(places, edges, dict(features or {}))
 
 
 def _check_sides(sides_um: Mapping[str, float]) -> None:
-    """Refuse levels that do not lie within each other.
+    """Refuse scales that do not lie within each other.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def _check_sides(sides_um: Mapping[str, float]) -> None:
     """
     if not sides_um or "spot" in sides_um:
         raise ValueError(
-            f"sides_um has levels {list(sides_um)}, expected one or more, none of them "
+            f"sides_um has scales {list(sides_um)}, expected one or more, none of them "
             "called 'spot': that is what the spots are called."
         )
     for name, side in sides_um.items():
@@ -253,7 +253,7 @@ def _check_sides(sides_um: Mapping[str, float]) -> None:
         if n_steps < 2 or abs(large / small - n_steps) > 1e-9 * n_steps:
             raise ValueError(
                 f"sides_um has {large} after {small}, expected a whole multiple, at "
-                "least twice as large: each tile lies within one of the next level."
+                "least twice as large: each tile lies within one of the next scale."
             )
 
 
