@@ -85,10 +85,10 @@ def check_weights(weights: Float[np.ndarray, " edges"], n_edges: int) -> None:
 def both_ways(
     pairs: Int[np.ndarray, "2 _"], n_spots: int, *, self_loops: bool
 ) -> Int[np.ndarray, "2 _"]:
-    """Return both directions of each pair, sorted by target, then source, each once.
+    """Return both directions of each pair, sorted by target, then source.
 
-    Transposing a sparse matrix is a counting sort: linear in the edges, where
-    comparing them would cost a logarithm more.
+    Pairs stand once, in either direction. Transposing a sparse matrix is a counting
+    sort: linear in the edges, where comparing them would cost a logarithm more.
     """
     first, second = pairs.astype(np.int32 if n_spots < 2**31 else np.int64)
     loops = np.arange(n_spots if self_loops else 0, dtype=first.dtype)
@@ -97,6 +97,7 @@ def both_ways(
     joined = sparse.coo_array(
         (np.ones(len(sources), np.int8), (sources, targets)), shape=(n_spots, n_spots)
     )
+    joined.has_canonical_format = True  # no edge stands twice: do not look for them
     by_target = joined.tocsr().tocsc()  # the first step sorts sources, the second keeps
     edges = np.empty((2, by_target.nnz), np.int64)
     edges[0] = by_target.indices

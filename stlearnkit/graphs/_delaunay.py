@@ -68,13 +68,14 @@ def delaunay(
 
 
 def _triangulation(points: Float[np.ndarray, "points 2"]) -> Int[np.ndarray, "2 _"]:
-    """Return the pairs of points that share an edge, each once or twice."""
+    """Return the pairs of points that share an edge, each once."""
     # Each place is triangulated once; Qhull would leave repeats out.
     numbers, place_of = np.unique(points @ [1, 1j], return_inverse=True)
     places = np.column_stack([numbers.real, numbers.imag])
     try:
         starts, ends = Delaunay(places).vertex_neighbor_vertices
         pairs = np.stack([np.repeat(np.arange(len(places)), np.diff(starts)), ends])
+        pairs = pairs[:, pairs[0] < pairs[1]]
     except QhullError:
         pairs = _chain(places)
     if len(places) == len(points):
@@ -85,7 +86,7 @@ def _triangulation(points: Float[np.ndarray, "points 2"]) -> Int[np.ndarray, "2 
     member = sparse.csr_array(held, shape=(len(points), len(places)))
     together = joined.tocsr() + joined.T.tocsr() + sparse.eye_array(len(places))
     spread = (member @ together @ member.T).tocoo()
-    return np.stack([spread.row, spread.col])[:, spread.row != spread.col]
+    return np.stack([spread.row, spread.col])[:, spread.row < spread.col]
 
 
 def _chain(places: Float[np.ndarray, "points 2"]) -> Int[np.ndarray, "2 _"]:

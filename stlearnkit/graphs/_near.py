@@ -12,7 +12,7 @@ from stlearnkit.graphs._checks import both_ways, check_coords, check_length
 from stlearnkit.graphs._graph import SpotGraph
 
 _TIE = 1e-9  # relative; distances on a lattice differ by rounding, not by design
-_CHUNK = 2**15  # spots that are looked at together, to bound memory
+_CHUNK = 2**12  # spots that are looked at together, to bound memory
 _SPARE = 4  # on square and hexagonal lattices mostly enough to see beyond a tie
 
 
