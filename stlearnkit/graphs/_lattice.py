@@ -66,7 +66,7 @@ def grid(
 
     Examples
     --------
-    Spot 2 is missing from a row, so that spot 3 has no neighbour:
+    The place at x = 400 µm is empty, so that spot 3 has no neighbour:
 
     >>> coords_um = np.array([[0.0, 0.0], [200.0, 0.0], [0.0, 200.0], [600.0, 0.0]])
     >>> grid(coords_um, 4, self_loops=False).edge_index
