@@ -29,6 +29,7 @@ AXES = {
     "genes": "transcripts, one column each",
     "features": "numbers an encoder gives for one patch",
     "edges": "pairs of joined spots",
+    "tiles": "squares of tissue that together hold every spot",
     "neighbours": "spots joined to one spot",
     "tokens": "rows that attention works on",
     "heads": "parallel attentions",

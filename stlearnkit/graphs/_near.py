@@ -1,0 +1,223 @@
+"""Neighbours by distance: all within a radius, or a fixed number."""
+
+__all__ = ["knn", "nearest", "radius", "tree_of"]
+
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
+
+from stlearnkit.graphs._checks import both_ways, check_coords, check_length
+from stlearnkit.graphs._graph import SpotGraph
+
+_TIE = 1e-9  # relative; distances on a lattice differ by rounding, not by design
+_CHUNK = 2**12  # spots that are looked at together, to bound memory
+_SPARE = 4  # on square and hexagonal lattices mostly enough to see beyond a tie
+
+
+def radius(
+    coords_um: Float[np.ndarray, "spots 2"], radius_um: float, *, self_loops: bool
+) -> SpotGraph:
+    """Join all spots that are at most `radius_um` apart.
+
+    A radius in µm means the same on every array, where "the eight nearest" does not.
+    Spots at the border of the tissue simply have fewer neighbours.
+
+    Parameters
+    ----------
+    coords_um
+        Spot centres (x, y) in micrometres.
+    radius_um
+        Largest distance of centres that counts as neighbourhood, above 0. On a square
+        array of pitch 200 µm, 250 joins 4 neighbours and 300 joins 8.
+    self_loops
+        Whether a spot is its own neighbour. A disc of tissue includes its centre; the
+        neighbours that attention looks at may not.
+
+    Returns
+    -------
+    A graph with both directions of every edge, sorted by target, then source.
+
+    Raises
+    ------
+    ValueError
+        If the radius is not positive and finite, or a centre is not finite.
+
+    Examples
+    --------
+    >>> coords_um = np.array([[0.0, 0.0], [200.0, 0.0], [500.0, 0.0]])
+    >>> radius(coords_um, 250.0, self_loops=False).edge_index
+    array([[1, 0],
+           [0, 1]])
+    """
+    check_length("radius_um", radius_um, "e.g. 1.25 times the spot pitch")
+    check_coords(coords_um)
+    pairs = tree_of(coords_um).query_pairs(radius_um, output_type="ndarray")
+    edges = both_ways(pairs.T, len(coords_um), self_loops=self_loops)
+    return SpotGraph(edges, n_spots=len(coords_um))
+
+
+def knn(
+    coords_um: Float[np.ndarray, "spots 2"], k: int, *, self_loops: bool
+) -> SpotGraph:
+    """Join each spot to its `k` nearest other spots.
+
+    Every spot has the same number of neighbours, also at the border, where they lie
+    further away. Nearness is not mutual: a lone spot looks at the border of the tissue,
+    which does not look back. `SpotGraph.symmetric` adds the missing directions,
+    `SpotGraph.mutual` drops the edges that lack one.
+
+    Parameters
+    ----------
+    coords_um
+        Spot centres (x, y) in micrometres.
+    k
+        Number of neighbours, 1 or more. If there are not that many other spots, each
+        spot is joined to all others.
+    self_loops
+        Whether a spot is its own neighbour, beyond the `k`. It is never one of them,
+        even if another spot lies in the same place.
+
+    Returns
+    -------
+    A directed graph, sorted by target, then source.
+
+    Raises
+    ------
+    ValueError
+        If `k` is less than 1, or a centre is not finite.
+
+    Notes
+    -----
+    On a lattice many spots are equally far away. Of those that tie for the last
+    places (to nine digits), the ones of smaller x, then y, are taken, then those that
+    come first. So the order of spots plays no part unless they share a place, but the
+    orientation does; `radius` and `grid` have no such choice to make.
+
+    Examples
+    --------
+    The lone spot 2 sees spot 1, which sees spot 0:
+
+    >>> coords_um = np.array([[0.0, 0.0], [200.0, 0.0], [500.0, 0.0]])
+    >>> knn(coords_um, 1, self_loops=False).edge_index
+    array([[1, 0, 1],
+           [0, 1, 2]])
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}, expected 1 or more neighbours.")
+    check_coords(coords_um)
+    n_spots = len(coords_um)
+    found = nearest(coords_um, coords_um, k, skip_self=True)
+    everyone = np.arange(n_spots)
+    if self_loops:
+        found = np.column_stack([found, everyone])
+    found.sort(axis=1)
+    edges = np.empty((2, found.size), np.int64)
+    edges[0] = found.ravel()
+    edges[1] = np.repeat(everyone, found.shape[1])
+    return SpotGraph(edges, n_spots=n_spots)
+
+
+def tree_of(points_um: Float[np.ndarray, "points 2"]) -> cKDTree:
+    """Return a tree to look for neighbours in.
+
+    Halving boxes, not points, takes a third of the time to build and as long to ask.
+    """
+    return cKDTree(points_um, balanced_tree=False, compact_nodes=False)
+
+
+def nearest(
+    queries_um: Float[np.ndarray, "queries 2"],
+    points_um: Float[np.ndarray, "points 2"],
+    k: int,
+    *,
+    skip_self: bool,
+) -> Int[np.ndarray, "queries _"]:
+    """Return the `k` nearest points of each query, in no order, ties as for `knn`.
+
+    Parameters
+    ----------
+    queries_um, points_um
+        Places (x, y).
+    k
+        How many; fewer if there are fewer points.
+    skip_self
+        Whether queries are the points, and a point is not its own neighbour.
+    """
+    points = _Points(points_um)
+    last = min(k, len(points_um) - skip_self) + skip_self  # the self comes on top
+    chosen = np.empty((len(queries_um), last - skip_self), np.int64)
+    spare = 1  # one more than needed shows whether the last place ties
+    for start in range(0, len(queries_um), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        distances, found = points.near(queries_um[part], last + spare)
+        chosen[part] = found[:, int(skip_self) : last]
+        unclear = np.zeros(len(found), bool)
+        if found.shape[1] > last:
+            unclear = distances[:, last - 1] >= distances[:, last] * (1 - _TIE)
+        if skip_self:
+            unclear |= found[:, 0] != np.arange(start, start + len(found))
+        rows = np.flatnonzero(unclear)
+        if len(rows):
+            chosen[start + rows] = points.settle(
+                queries_um[part][rows],
+                (distances[rows], found[rows]),
+                last,
+                start + rows if skip_self else None,
+            )
+        # If most spots tie here, most will in the next chunk: look further at once.
+        spare = _SPARE if len(rows) > len(found) / 2 else 1
+    return chosen
+
+
+class _Points:
+    """Points to look among, in the order that decides ties."""
+
+    def __init__(self, points_um: Float[np.ndarray, "points 2"]) -> None:
+        self.points_um = points_um
+        self.tree = tree_of(points_um)
+
+    @cached_property
+    def by_place(self) -> Int[np.ndarray, " points"]:
+        """The points by x, then y, then number."""
+        return np.lexsort((self.points_um[:, 1], self.points_um[:, 0]))
+
+    @cached_property
+    def rank(self) -> Int[np.ndarray, " points"]:
+        """Where each point stands in that order."""
+        return np.argsort(self.by_place)
+
+    def near(
+        self, queries_um: Float[np.ndarray, "queries 2"], width: int
+    ) -> tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]]:
+        """Return distances and numbers of the nearest points; all if there are less."""
+        width = min(width, self.tree.n)
+        distances, found = self.tree.query(queries_um, k=width)
+        shape = (len(queries_um), width)
+        return distances.reshape(shape), found.reshape(shape)
+
+    def settle(
+        self,
+        queries_um: Float[np.ndarray, "queries 2"],
+        near: tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]],
+        last: int,
+        itself: Int[np.ndarray, " queries"] | None,
+    ) -> Int[np.ndarray, "queries _"]:
+        """Return the nearest points where distances tie; `last` counts the self."""
+        distances, found = near
+        while True:  # look further, until beyond the last tie
+            limit = distances[:, last - 1 : last]
+            beyond = distances > limit * (1 + _TIE)
+            if beyond[:, -1].all() or found.shape[1] == self.tree.n:
+                break
+            distances, found = self.near(
+                queries_um, max(last + _SPARE, 2 * found.shape[1])
+            )
+        tied = distances >= limit * (1 - _TIE)
+        turn = tied.astype(np.int64) + beyond  # 0 is in, 1 shares what is left
+        if itself is not None:
+            turn[found == itself[:, None]] = 2  # is out
+        ordered = np.sort(turn * self.tree.n + self.rank[found], axis=1)
+        n_wanted = last - (itself is not None)
+        return self.by_place[ordered[:, :n_wanted] % self.tree.n]
