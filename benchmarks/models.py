@@ -18,7 +18,8 @@ two learning rates, the library's and a third of it.
 
 TRIPLEX and BG-TRIPLEX are trained once for each section that can be set aside, and the
 mean of their predictions is scored. Beside TRIPLEX stands what is left of it if all
-attention is a plain mean, and without its line, as published; beside BG-TRIPLEX its
+attention is a plain mean, and without its line, as published, and the mean of these
+three, whose networks differ in kind and not by chance alone; beside BG-TRIPLEX its
 controls: maps of other spots, brightness in place of edges, and empty maps, which is
 TRIPLEX with as many weights.
 """
@@ -42,6 +43,7 @@ from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.predictors import (
     BestOf,
+    MeanOf,
     MeanPredictor,
     NetworkPredictor,
     Predictor,
@@ -94,6 +96,12 @@ def triplex(folder: Path, name: str = "TRIPLEX", **config: object) -> NetworkPre
         n_networks=4,
         name=name,
     )
+
+
+def varied(folder: Path) -> MeanOf:
+    """Return the mean of TRIPLEX, with plain means for attention, and without line."""
+    parts = triplex(folder), triplex(folder, asks=False), triplex(folder, line=False)
+    return MeanOf(parts, name="TRIPLEX, varied")
 
 
 def guided(folder: Path, name: str, control: str | None = None) -> NetworkPredictor:
@@ -155,6 +163,7 @@ def main() -> None:
                 stnet(runs),
                 triplex(runs, "TRIPLEX, means", asks=False),
                 triplex(runs, "TRIPLEX, no line", line=False),
+                varied(runs),
                 guided(runs, "BG-TRIPLEX, others' maps", "shuffled"),
                 guided(runs, "BG-TRIPLEX, grey for edges", "grey"),
             )

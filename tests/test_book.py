@@ -50,6 +50,13 @@ MAX_SCRATCH_LINES = 20
 MAX_LINE_LENGTH = 88
 MAX_CPU_MINUTES = 3
 MAX_GPU_MINUTES = 5
+# What tables of chapters may quote of the benchmarks: their scores, to three decimals.
+BENCHMARK_NUMBERS = {
+    f"{float(number):.3f}"
+    for number in re.findall(
+        r"\d+\.\d{3,4}\b", (ROOT / "benchmarks" / "README.md").read_text()
+    )
+}
 
 
 class Chapter:
@@ -346,6 +353,8 @@ def test_quoted_decimals_are_printed_by_checked_cells(chapter):
         if "{footcite:" in paragraph:
             continue
         quoted = set(re.findall(r"(?<![\w.])\d+\.\d\d+(?![\w.]\d)", paragraph))
+        if paragraph.lstrip().startswith("|"):  # a table may be of the benchmarks
+            quoted -= BENCHMARK_NUMBERS
         assert quoted <= printed_numbers, (quoted - printed_numbers, paragraph)
 
 

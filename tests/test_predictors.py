@@ -23,7 +23,7 @@ from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.patches import Scale, extract
 from stlearnkit.predictors import (
     BestOf,
-    FittedPredictor,
+    MeanOf,
     MeanPredictor,
     NetworkPredictor,
     ObservedMeanPredictor,
@@ -31,6 +31,7 @@ from stlearnkit.predictors import (
     RidgePredictor,
     Task,
 )
+from stlearnkit.predictors._task import FittedPredictor
 from stlearnkit.training import FitConfig
 
 PANEL = Panel(("GENE3", "GENE1"), chosen_on=("C2", "C3"))
@@ -391,3 +392,36 @@ def test_what_has_no_validation_error_cannot_be_chosen(task):
 def test_there_must_be_something_to_choose():
     with pytest.raises(ValueError, match="candidates is empty: give at least one"):
         BestOf(())
+
+
+def test_the_mean_of_several_is_their_mean_and_has_seen_what_they_saw(task):
+    parts = Ready(0.3, ("C2", "C3")), Ready(0.5, ("C4", "C3"))
+    fitted = MeanOf(parts, name="both").fit(task, seed=0)
+    assert isinstance(fitted, FittedPredictor)
+    assert fitted.seen == ("C2", "C3", "C4")
+    (test,) = task.observed
+    np.testing.assert_allclose(fitted.predict(test), 0.4)
+
+
+def test_the_mean_is_better_than_its_parts_by_how_much_they_disagree(task):
+    (test,) = task.observed
+    measured = log_normalised(test, PANEL.genes)
+    both = MeanOf((MeanPredictor(), RIDGE)).fit(task, seed=0)
+    each = [part.predict(test) for part in both.parts]
+    mean = both.predict(test)
+    errors = np.mean([(part - measured) ** 2 for part in each], axis=0)
+    apart = np.mean([(part - mean) ** 2 for part in each], axis=0)
+    assert apart.max() > 0
+    np.testing.assert_allclose((mean - measured) ** 2, errors - apart, atol=1e-12)
+
+
+def test_the_seed_goes_to_all_parts(network_task):
+    alone = NETWORK.fit(network_task, seed=3)
+    (of_mean,) = MeanOf((NETWORK,)).fit(network_task, seed=3).parts
+    assert of_mean.networks[0].run.fit_config["seed"] == 3
+    assert of_mean.validation_error == alone.validation_error
+
+
+def test_there_must_be_something_to_average():
+    with pytest.raises(ValueError, match="parts is empty: give at least one"):
+        MeanOf(())

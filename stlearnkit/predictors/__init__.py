@@ -10,13 +10,14 @@ Taught in the chapter "Judging a map".
 
 __all__ = [
     "BestOf",
-    "FittedPredictor",
+    "MeanOf",
     "MeanPredictor",
     "NetworkPredictor",
     "ObservedMeanPredictor",
     "Predictor",
     "RidgePredictor",
     "Task",
+    "FittedPredictor",
 ]
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,7 @@ from stlearnkit.models.baselines import (
     neighbourhood_features,
 )
 from stlearnkit.patches import Scale
-from stlearnkit.predictors._choice import BestOf
+from stlearnkit.predictors._choice import BestOf, MeanOf
 from stlearnkit.predictors._network import NetworkPredictor
 from stlearnkit.predictors._task import (
     FittedPredictor,

@@ -1,6 +1,6 @@
-"""The best of several predictors, chosen inside training."""
+"""Several predictors as one: the best, chosen inside training, or the mean of all."""
 
-__all__ = ["BestOf", "Validated"]
+__all__ = ["BestOf", "MeanOf", "Validated"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,3 +113,87 @@ class FittedBest:
     def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
         """Return what the candidate kept predicts."""
         return self.best.predict(section)
+
+
+@dataclass(frozen=True)
+class MeanOf:
+    r"""Fit several predictors and return the mean of what they predict.
+
+    The mean errs less than its parts do on average, and the more so the less their
+    errors have in common: predictors of different kinds help each other more than as
+    many that differ by chance alone.
+
+    Parameters
+    ----------
+    parts
+        Predictors of any kind.
+    name
+        As tables print it.
+
+    Raises
+    ------
+    ValueError
+        If there are no parts.
+
+    Notes
+    -----
+    With predictions :math:`f_1, \dots, f_n` and their mean :math:`f`, at every spot
+
+    .. math::
+        (f - y)^2 = \frac{1}{n} \sum_i (f_i - y)^2 - \frac{1}{n} \sum_i (f_i - f)^2 ,
+
+    so that the mean is better than the average part by how much the parts disagree.
+
+    References
+    ----------
+    Krogh and Vedelsby, "Neural network ensembles, cross validation, and active
+    learning", NeurIPS 1994.
+
+    Examples
+    --------
+    >>> from stlearnkit.predictors import MeanPredictor, RidgePredictor
+    >>> MeanOf((MeanPredictor(), RidgePredictor()), name="half a ridge").name
+    'half a ridge'
+    """
+
+    parts: Sequence[Predictor]
+    name: str = "the mean of several"
+
+    def __post_init__(self) -> None:
+        """Refuse the mean of nothing.
+
+        Raises
+        ------
+        ValueError
+            See the class.
+        """
+        if not self.parts:
+            raise ValueError("parts is empty: give at least one predictor.")
+
+    def fit(self, task: Task, seed: int) -> "FittedMeanOf":
+        """Fit all parts.
+
+        Parameters
+        ----------
+        task
+            Of one fold.
+        seed
+            Given to each part.
+        """
+        return FittedMeanOf(tuple(part.fit(task, seed) for part in self.parts))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMeanOf:
+    """The parts that `MeanOf` fitted."""
+
+    parts: tuple[FittedPredictor, ...]
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """All sections that any part saw."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.seen))
+
+    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
+        """Return the mean of what the parts predict."""
+        return np.mean([part.predict(section) for part in self.parts], axis=0)
