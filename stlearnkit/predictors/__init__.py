@@ -17,7 +17,6 @@ __all__ = [
     "Predictor",
     "RidgePredictor",
     "Task",
-    "FittedPredictor",
 ]
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +36,6 @@ from stlearnkit.patches import Scale
 from stlearnkit.predictors._choice import BestOf, MeanOf
 from stlearnkit.predictors._network import NetworkPredictor
 from stlearnkit.predictors._task import (
-    FittedPredictor,
     Predictor,
     Task,
     mean_profile,
