@@ -120,8 +120,8 @@ class MeanOf:
     r"""Fit several predictors and return the mean of what they predict.
 
     The mean errs less than its parts do on average, and the more so the less their
-    errors have in common: predictors of different kinds help each other more than as
-    many that differ by chance alone.
+    errors have in common: predictors of different kinds may help each other more than
+    as many that differ by chance alone.
 
     Parameters
     ----------
