@@ -12,12 +12,9 @@ from torch.nn import functional
 from stlearnkit.batches import SectionBatch
 from stlearnkit.graphs import radius
 from stlearnkit.models._components import PrincipalComponents
+from stlearnkit.models._spots import disc_means
 from stlearnkit.models.triplex import Triplex, TriplexConfig, TriplexPrediction
-from stlearnkit.models.triplex._places import (
-    GridEncoding,
-    disc_means,
-    lattice_neighbours,
-)
+from stlearnkit.models.triplex._places import GridEncoding, lattice_neighbours
 from stlearnkit.symmetries import SYMMETRIES
 from stlearnkit.training import FitConfig, fit
 
@@ -807,9 +804,9 @@ def test_another_number_of_cells(name):
 
 def test_missing_features():
     lacking = replace(views(), features=None)
-    with pytest.raises(ValueError, match="section 'A' has no features, which the sect"):
+    with pytest.raises(ValueError, match="section 'A' has no features, by which the"):
         network()(lacking)
-    with pytest.raises(ValueError, match="section 'A' has no features, which the sect"):
+    with pytest.raises(ValueError, match="section 'A' has no features, by which the"):
         network().prepare([lacking])
 
 

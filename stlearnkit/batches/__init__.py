@@ -9,6 +9,7 @@ Taught in the chapter "A first network".
 """
 
 __all__ = [
+    "GraphRecipe",
     "GuideRecipe",
     "PatchRecipe",
     "Prediction",
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 from stlearnkit.batches._batch import SectionBatch, check_same_genes
+from stlearnkit.batches._graph_recipe import GraphRecipe
 from stlearnkit.batches._predictor import Prediction, SpotPredictor
 from stlearnkit.batches._recipe import PatchRecipe
 from stlearnkit.batches._views import GuideRecipe, ViewsRecipe

@@ -11,6 +11,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Num, UInt8
 
+from stlearnkit.batches._blocks import blocks
+from stlearnkit.batches._checks import check_grids, check_rows, check_targets
+from stlearnkit.batches._graph import Edges, Level, levels_of
+from stlearnkit.batches._joins import (
+    joined,
+    joined_edges,
+    joined_grids,
+    joined_levels,
+)
+from stlearnkit.graphs import ScaleGraph, SpotGraph
 from stlearnkit.sections import Section
 from stlearnkit.stacks import Stack
 from stlearnkit.symmetries import Symmetry
@@ -46,10 +56,14 @@ class SectionBatch:
     )
     """Further pictures of each query, by name, of the shape [queries channels height
     width]: feature maps, surroundings, maps of boundaries."""
+    edges: Edges | None = None
+    """Which spots look at which, if a model follows a graph."""
+    levels: tuple[Level, ...] = ()
+    """Tiles of tissue that hold the spots, from the smallest scale to the largest."""
     targets: Float[torch.Tensor, "queries genes"] | None = None
     """Measured expression of the queries; None where it is to be predicted."""
     condensed: bool = False
-    """Whether features and grids are no longer the encoder's, but what
+    """Whether all features are no longer the encoder's, but what
     `SpotPredictor.condense` of one model made of them."""
 
     @classmethod
@@ -107,9 +121,9 @@ class SectionBatch:
         """
         maps = dict(grids or {})
         rows = {"patches": patches, "features": features, "targets": targets, **maps}
-        _check_rows(section, rows)
-        _check_grids(maps)
-        _check_targets(genes, targets)
+        check_rows(section, rows)
+        check_grids(maps)
+        check_targets(genes, targets)
         flat = torch.from_numpy(section.coords_um).float()
         return cls(
             sections=(section.name,),
@@ -162,10 +176,51 @@ class SectionBatch:
             ),
             coords_um=torch.from_numpy(np.concatenate(stack.coords_3d_um())).float(),
             queries=torch.cat([batch.queries + start for batch, start in moved]),
-            patches=_joined("patches", [batch.patches for batch in batches], names),
-            features=_joined("features", [batch.features for batch in batches], names),
-            grids=_joined_grids(batches, names),
-            targets=_joined("targets", [batch.targets for batch in batches], names),
+            patches=joined("patches", [batch.patches for batch in batches], names),
+            features=joined("features", [batch.features for batch in batches], names),
+            grids=joined_grids(batches, names),
+            edges=joined_edges(batches, names),
+            levels=joined_levels(batches, names),
+            targets=joined("targets", [batch.targets for batch in batches], names),
+        )
+
+    def with_graph(
+        self,
+        graph: SpotGraph,
+        scales: ScaleGraph | None = None,
+        tile_features: Mapping[str, Float[np.ndarray, "tiles features"]] | None = None,
+    ) -> "SectionBatch":
+        """Return the batch of one section with its spots joined, for a graph network.
+
+        Parameters
+        ----------
+        graph
+            Which spots look at which, from `graphs`.
+        scales
+            Tiles that hold them, from `graphs.ScaleGraph.build`.
+        tile_features
+            For each scale one row per tile, from `encoders.features` with
+            `centres_um`.
+
+        Raises
+        ------
+        ValueError
+            If a part is of other spots or scales, or a feature is not finite.
+        """
+        for name, n_spots in (
+            ("graph", graph.n_spots),
+            ("scales", self.n_spots if scales is None else len(scales.coords_um)),
+        ):
+            if n_spots != self.n_spots:
+                raise ValueError(
+                    f"{name} joins {n_spots} spots, but the batch of section "
+                    f"{self.sections[0]!r} has {self.n_spots}. Build it from the "
+                    "coords_um of this very section."
+                )
+        return replace(
+            self,
+            edges=Edges.of_graph(graph, self.coords_um[:, :2].double().numpy()),
+            levels=levels_of(scales, tile_features or {}) if scales else (),
         )
 
     @property
@@ -198,8 +253,8 @@ class SectionBatch:
     def transformed(self, symmetry: Symmetry) -> "SectionBatch":
         """Return the batch with pictures and places mirrored and turned together.
 
-        The tissue is turned about the middle of its spots. Distances, z, features and
-        targets stay as they are.
+        The tissue is turned about the middle of its spots. Distances, z, features,
+        graphs and targets stay as they are.
         """
         xy = self.coords_um[:, :2]
         turned = symmetry.of_points(xy, xy.mean(dim=0))
@@ -218,8 +273,44 @@ class SectionBatch:
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)
         }
-        grids = {name: grid.to(device) for name, grid in self.grids.items()}
-        return replace(self, **moved, grids=grids)
+        return replace(
+            self,
+            **moved,
+            grids={name: grid.to(device) for name, grid in self.grids.items()},
+            edges=None if self.edges is None else self.edges.to(device),
+            levels=tuple(level.to(device) for level in self.levels),
+        )
+
+    def blocks(
+        self, *, n_hops: int, max_spots: int
+    ) -> "list[tuple[Int[torch.Tensor, ' _'], SectionBatch]]":
+        """Cut the batch into parts small enough to be computed one after another.
+
+        A part holds spots that lie together and what they see in `n_hops` steps along
+        the edges: other spots, and for all of them the tiles they look at and those
+        seen from there. A model that follows edges so many times predicts the queries
+        of a part as it would in the whole batch.
+
+        Parameters
+        ----------
+        n_hops
+            How many times the model follows the edges.
+        max_spots
+            Most spots of a part, those that are only looked at not counted.
+
+        Returns
+        -------
+        For each part which queries of this batch are its own, and the part. One that
+        has no query is left out; a batch that is small enough is one part.
+
+        Raises
+        ------
+        ValueError
+            If there are no edges, or a number is too small.
+        """
+        if self.n_spots <= max_spots:
+            return [(torch.arange(self.n_queries), self)]
+        return blocks(self, n_hops=n_hops, max_spots=max_spots)
 
 
 def check_same_genes(batches: Sequence[SectionBatch]) -> None:
@@ -243,99 +334,8 @@ def check_same_genes(batches: Sequence[SectionBatch]) -> None:
             )
 
 
-def _check_rows(
-    section: Section, parts: Mapping[str, Num[np.ndarray, "..."] | None]
-) -> None:
-    """Refuse arrays that do not belong to these spots.
-
-    Raises
-    ------
-    ValueError
-        If a part has not one row per spot, or an entry is not finite.
-    """
-    for name, values in parts.items():
-        if values is not None and len(values) != section.n_spots:
-            raise ValueError(
-                f"{name} has {len(values)} rows, but section {section.name!r} has "
-                f"{section.n_spots} spots. Make it from this very section."
-            )
-        if values is not None and not np.isfinite(values).all():
-            raise ValueError(
-                f"{name} of section {section.name!r} has entries that are not finite. "
-                "Find out why before training on them."
-            )
-
-
-def _check_grids(grids: Mapping[str, Num[np.ndarray, "spots _ _ _"]]) -> None:
-    """Refuse maps that could not be turned by a quarter.
-
-    Raises
-    ------
-    ValueError
-        If a grid is not square.
-    """
-    for name, grid in grids.items():
-        if grid.ndim != 4 or grid.shape[2] != grid.shape[3]:
-            raise ValueError(
-                f"grids[{name!r}] has shape {grid.shape}, expected (spots, channels, "
-                "side, side)."
-            )
-
-
-def _check_targets(
-    genes: Sequence[str], targets: Num[np.ndarray, "spots _"] | None
-) -> None:
-    """Refuse targets of other genes.
-
-    Raises
-    ------
-    ValueError
-        If there is not one column per gene.
-    """
-    if targets is not None and targets.shape[1] != len(genes):
-        raise ValueError(
-            f"targets has {targets.shape[1]} columns, but genes has {len(genes)}. Use "
-            "expression.log_normalised(section, genes)."
-        )
-
-
 def _channels_first(
     patches: UInt8[np.ndarray, "spots side side 3"],
 ) -> UInt8[torch.Tensor, "spots 3 side side"]:
     """Return patches as torch wants them: colours before rows and columns."""
     return torch.from_numpy(np.ascontiguousarray(patches)).permute(0, 3, 1, 2)
-
-
-def _joined(
-    name: str, parts: Sequence[torch.Tensor | None], sections: Sequence[str]
-) -> torch.Tensor | None:
-    """Put one part of several batches below each other.
-
-    Raises
-    ------
-    ValueError
-        If some have it and some do not.
-    """
-    there = [part for part in parts if part is not None]
-    if not there:
-        return None
-    if len(there) < len(parts):
-        pairs = zip(sections, parts, strict=True)
-        lacking = [section for section, part in pairs if part is None]
-        raise ValueError(
-            f"sections {lacking} have no {name}, the others have. Give every section "
-            "of a stack the same parts; leave out queries by subset."
-        )
-    return torch.cat(there)
-
-
-def _joined_grids(
-    batches: Sequence[SectionBatch], sections: Sequence[str]
-) -> dict[str, torch.Tensor]:
-    """Put the grids of several batches below each other, name by name."""
-    names = dict.fromkeys(name for batch in batches for name in batch.grids)
-    joined = {
-        name: _joined(name, [batch.grids.get(name) for batch in batches], sections)
-        for name in names
-    }
-    return {name: grid for name, grid in joined.items() if grid is not None}

@@ -45,6 +45,10 @@ class SpotPredictor(torch.nn.Module, ABC):
     """The configuration it was built with."""
     n_genes: int
     """Number of genes it predicts."""
+    n_hops: int | None = None
+    """How many times a graph network follows the edges of a batch: a large section is
+    then trained on and predicted in blocks, see `SectionBatch.blocks`. None for all
+    others, which need the whole section."""
 
     def prepare(self, train: Sequence[SectionBatch]) -> None:
         """Take from the training sections what is not learnt by gradients; nothing.

@@ -25,13 +25,14 @@ def features(
     encoder: Encoder,
     scale: Scale,
     *,
+    centres_um: Float[np.ndarray, "points 2"] | None = None,
     batch_size: int | None = None,
     cache_folder: Path | None = None,
-) -> Float[np.ndarray, "spots features"]:
+) -> Float[np.ndarray, "points features"]:
     """Return the features of the patch around each spot, computed at most once.
 
     Results are kept on disk under a hash of the encoder, the image and its µm scale,
-    the spot centres and the size of the patch; when one of them changes, features are
+    the centres and the size of the patch; when one of them changes, features are
     computed anew. Work is stored every 256 spots, whole or not at all, so that it can
     be killed at any time and goes on where it was.
 
@@ -43,6 +44,9 @@ def features(
         The network.
     scale
         Side of the patches in µm.
+    centres_um
+        Centres (x, y) of the patches in the frame of the section, one or more, where
+        they are not the spots': of the tiles of a `graphs.ScaleGraph`, say.
     batch_size
         As for `Encoder.encode`.
     cache_folder
@@ -51,12 +55,14 @@ def features(
 
     Returns
     -------
-    One row per spot, float32.
+    One row per spot, or centre, float32.
 
     Raises
     ------
     SectionError
         If the section has no slide.
+    ValueError
+        If there is no centre, or one is not finite.
     OSError
         If the folder cannot be written.
     """
@@ -71,6 +77,7 @@ def features(
         section,
         scale,
         encode,
+        centres_um=centres_um,
         output_px=encoder.input_px,
         source=source,
         cache_folder=cache_folder,
@@ -194,10 +201,11 @@ def _kept(
     scale: Scale,
     encode: Callable[[np.ndarray], np.ndarray],
     *,
+    centres_um: Float[np.ndarray, "points 2"] | None = None,
     output_px: int,
     source: tuple[Any, ...],
     cache_folder: Path | None,
-) -> Float[np.ndarray, "spots ..."]:
+) -> Float[np.ndarray, "points ..."]:
     """Return what `encode` makes of the patches of a section, from disk if it is there.
 
     `source` is all that decides the result beside the slide and the centres.
@@ -206,8 +214,9 @@ def _kept(
     folder = user_folder("features") if cache_folder is None else cache_folder
     decides = (_CACHE_VERSION, *source, slide.fingerprint(), section.mpp)
     parts = []
-    for start in range(0, section.n_spots, _CHUNK_SPOTS):
-        centres_px = section.coords_px[start : start + _CHUNK_SPOTS]
+    places = section.coords_px if centres_um is None else _px(section, centres_um)
+    for start in range(0, len(places), _CHUNK_SPOTS):
+        centres_px = places[start : start + _CHUNK_SPOTS]
         file = folder / f"{_key(decides, centres_px)}.npy"
         found = read(file)
         if found is None:
@@ -216,6 +225,25 @@ def _kept(
             write(file, found)
         parts.append(found)
     return np.concatenate(parts)
+
+
+def _px(
+    section: Section, centres_um: Float[np.ndarray, "points 2"]
+) -> Float[np.ndarray, "points 2"]:
+    """Return centres in pixels of the slide.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is not finite.
+    """
+    if len(centres_um) == 0 or not np.isfinite(centres_um).all():
+        n_finite = int(np.isfinite(centres_um).all(axis=1).sum())
+        raise ValueError(
+            f"centres_um has {len(centres_um)} rows, {n_finite} of them finite, "
+            "expected one or more finite places (x, y)."
+        )
+    return centres_um / section.mpp
 
 
 def _key(decides: tuple[Any, ...], centres_px: Float[np.ndarray, "spots 2"]) -> str:

@@ -26,6 +26,36 @@ class Block:
     graph: SpotGraph
     """All edges among these spots, numbered as in `spots`."""
 
+    @classmethod
+    def around(
+        cls, graph: SpotGraph, owned: Int[np.ndarray, " spots"], n_hops: int
+    ) -> "Block":
+        """Return the block that owns these spots, with all that they see.
+
+        Parameters
+        ----------
+        graph
+            Of the whole section.
+        owned
+            Rows of the spots, each once, in any order.
+        n_hops
+            Number of steps from which they are seen, 0 or more.
+
+        Raises
+        ------
+        ValueError
+            If `n_hops` is negative, or `owned` names a spot twice or one that does not
+            exist.
+
+        Examples
+        --------
+        >>> graph = SpotGraph(np.array([[0, 1, 2], [1, 2, 3]]), n_spots=4)
+        >>> Block.around(graph, np.array([3]), n_hops=2).halo
+        array([2, 1])
+        """
+        _check_owned(graph, owned, n_hops)
+        return _Incoming(graph).block(np.sort(owned), n_hops)
+
     @property
     def owned(self) -> Int[np.ndarray, " _"]:
         """Rows in the whole section of the spots that the block owns."""
@@ -87,14 +117,48 @@ def blocks(
     [0 1] [2]
     [2 3] [1]
     """
-    for name, value, least in (("n_hops", n_hops, 0), ("max_spots", max_spots, 1)):
-        if value < least:
-            raise ValueError(f"{name} is {value}, expected {least} or more.")
+    _check_least("n_hops", n_hops, 0)
+    _check_least("max_spots", max_spots, 1)
     check_coords(coords_um)
     check_rows("coords_um", coords_um, graph.n_spots)
     incoming = _Incoming(graph)
     parts = _halved(coords_um, max_spots)
     return (incoming.block(np.sort(owned), n_hops) for owned in parts)
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    """Refuse a number that is too small.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    """
+    if value < least:
+        raise ValueError(f"{name} is {value}, expected {least} or more.")
+
+
+def _check_owned(
+    graph: SpotGraph, owned: Int[np.ndarray, " spots"], n_hops: int
+) -> None:
+    """Refuse spots that a block cannot own.
+
+    Raises
+    ------
+    ValueError
+        See `Block.around`.
+    """
+    _check_least("n_hops", n_hops, 0)
+    if len(np.unique(owned)) < len(owned):
+        raise ValueError(
+            f"owned has {len(owned)} rows, {len(np.unique(owned))} of them different, "
+            "expected each spot once."
+        )
+    if len(owned) and (owned.min() < 0 or owned.max() >= graph.n_spots):
+        raise ValueError(
+            f"owned has rows {owned.min()} to {owned.max()}, expected 0 to "
+            f"{graph.n_spots - 1}: the graph has {graph.n_spots} spots."
+        )
 
 
 def _halved(

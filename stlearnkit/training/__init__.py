@@ -164,6 +164,14 @@ def fit(
     train, validation = (
         [model.condense(batch) for batch in batches] for batches in (train, validation)
     )
+    if model.n_hops is not None:
+        train = [
+            block
+            for batch in train
+            for _, block in batch.blocks(
+                n_hops=model.n_hops, max_spots=config.spots_per_step
+            )
+        ]
     module = SpotModule(model, train, validation, config)
     if folder is not None:
         history = _trainer.train(module, run, folder, progress=progress, **trainer)

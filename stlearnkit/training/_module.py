@@ -3,7 +3,7 @@
 __all__ = ["SpotModule", "predict"]
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -226,13 +226,24 @@ def predict(
     was_training = model.training
     device = next(model.parameters()).device
     model.eval()
-    rows = torch.arange(batch.n_queries).split(spots_per_step)
-    means = []
-    for chosen in rows:
-        part = model.condense(batch.subset(chosen).to(device))
+    predicted = np.full((batch.n_queries, model.n_genes), np.nan)
+    for rows, part in _parts(model, batch, spots_per_step, device):
         turned = (part.transformed(s) for s in SYMMETRIES[:n_symmetries])
         outputs = torch.stack([model(view).expression for view in turned])
         # Double precision on the CPU only: Apple's GPUs have none.
-        means.append(outputs.cpu().double().mean(dim=0).numpy())
+        predicted[rows.numpy()] = outputs.cpu().double().mean(dim=0).numpy()
     model.train(was_training)
-    return np.concatenate(means)
+    return predicted
+
+
+def _parts(
+    model: SpotPredictor, batch: SectionBatch, spots_per_step: int, device: torch.device
+) -> Iterator[tuple[torch.Tensor, SectionBatch]]:
+    """Yield which queries are predicted together, and what is needed for them."""
+    if model.n_hops is None:
+        for rows in torch.arange(batch.n_queries).split(spots_per_step):
+            yield rows, model.condense(batch.subset(rows).to(device))
+        return
+    whole = model.condense(batch.to(device))  # as it may look further than the edges
+    for rows, part in whole.blocks(n_hops=model.n_hops, max_spots=spots_per_step):
+        yield rows.cpu(), part

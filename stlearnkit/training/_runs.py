@@ -42,7 +42,9 @@ class FitConfig:
     max_epochs
         At most so often is every training spot seen.
     spots_per_step
-        Spots of one section from which one gradient is taken. Memory grows with it.
+        Spots of one section from which one gradient is taken. Memory grows with it. For
+        a graph network they lie together, and what they see around them comes on top;
+        sections that are smaller are taken whole.
     learning_rate
         Of AdamW, at its highest: it rises over the first `warmup_share` of all steps
         and falls to 0 as a cosine.

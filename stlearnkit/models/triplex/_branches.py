@@ -3,22 +3,18 @@
 __all__ = [
     "NeighbourhoodBranch",
     "SectionBranch",
-    "SectionInputs",
     "SpotBranch",
     "as_tokens",
-    "head",
-    "line",
     "silence",
 ]
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 
 from stlearnkit.models._components import PrincipalComponents
 from stlearnkit.models.attention import MultiHeadAttention, RelativeBias
 from stlearnkit.models.triplex._config import TriplexConfig
-from stlearnkit.models.triplex._places import GridEncoding, disc_means
+from stlearnkit.models.triplex._places import GridEncoding
 
 
 def as_tokens(
@@ -93,39 +89,6 @@ class NeighbourhoodBranch(torch.nn.Module):
         return tokens
 
 
-class SectionInputs(torch.nn.Module):
-    """What is known of a spot from afar: features at several scales, and around it.
-
-    Beside the components of the features of a spot stand their means over discs, as in
-    the linear baseline.
-
-    Parameters
-    ----------
-    config
-        Of the model.
-    """
-
-    def __init__(self, config: TriplexConfig) -> None:
-        super().__init__()
-        self.radii_um = config.radii_um
-        self.components = PrincipalComponents(2 * config.n_components)
-
-    @staticmethod
-    def width(config: TriplexConfig) -> int:
-        """Return how many numbers there are for each spot."""
-        return 2 * config.n_components * (1 + len(config.radii_um))
-
-    def forward(
-        self,
-        features: Float[torch.Tensor, "spots features"],
-        coords_um: Float[torch.Tensor, "spots 2"],
-    ) -> Float[torch.Tensor, "spots _"]:
-        """Return the numbers of all spots of one section."""
-        own = self.components(features)
-        around = [disc_means(own, coords_um, radius) for radius in self.radii_um]
-        return torch.cat([own, *around], dim=1)
-
-
 class SectionBranch(torch.nn.Module):
     """All spots of a section as tokens that attend to each other.
 
@@ -139,7 +102,7 @@ class SectionBranch(torch.nn.Module):
 
     def __init__(self, config: TriplexConfig) -> None:
         super().__init__()
-        self.project = torch.nn.Linear(SectionInputs.width(config), config.width)
+        self.project = torch.nn.Linear(config.n_inputs, config.width)
         self.dropout = torch.nn.Dropout(config.dropout)
         self.blocks = torch.nn.ModuleList(
             config.block() for _ in range(config.section_depth)
@@ -170,22 +133,6 @@ class SectionBranch(torch.nn.Module):
             Of one section, or of several.
         """
         return self.dropout(self.project(inputs))
-
-
-def head(width: int, profile: Float[np.ndarray, " genes"]) -> torch.nn.Linear:
-    """Return a linear layer that predicts the profile until it has learnt."""
-    layer = torch.nn.Linear(width, len(profile))
-    torch.nn.init.zeros_(layer.weight)
-    with torch.no_grad():
-        layer.bias.copy_(torch.from_numpy(profile))
-    return layer
-
-
-def line(config: TriplexConfig, n_genes: int) -> torch.nn.Sequential:
-    """Return a linear map from what is known from afar to expression, at first 0."""
-    layer = torch.nn.Linear(SectionInputs.width(config), n_genes, bias=False)
-    torch.nn.init.zeros_(layer.weight)
-    return torch.nn.Sequential(torch.nn.Dropout(config.line_dropout), layer)
 
 
 def silence(model: torch.nn.Module) -> None:

@@ -137,6 +137,11 @@ class TriplexConfig:
                 f"guide_query is {self.guide_query!r}, expected 'image' or 'boundary'."
             )
 
+    @property
+    def n_inputs(self) -> int:
+        """How many numbers the section branch knows of each spot."""
+        return 2 * self.n_components * (1 + len(self.radii_um))
+
     def block(self) -> Block:
         """Return a new block of these sizes in which tokens attend to each other."""
         return Block(

@@ -13,16 +13,14 @@ from jaxtyping import Bool, Float
 
 from stlearnkit.batches import Prediction, SectionBatch, SpotPredictor
 from stlearnkit.models._backbone import Backbone
+from stlearnkit.models._spots import SpotInputs, features, head, line, sections
 from stlearnkit.models.attention import Block
 from stlearnkit.models.triplex import _needs as needs
 from stlearnkit.models.triplex._branches import (
     NeighbourhoodBranch,
     SectionBranch,
-    SectionInputs,
     SpotBranch,
     as_tokens,
-    head,
-    line,
     silence,
 )
 from stlearnkit.models.triplex._config import TriplexConfig
@@ -81,7 +79,7 @@ class Triplex(SpotPredictor):
             )
         self.spot = SpotBranch(config)
         self.neighbourhood = NeighbourhoodBranch(config)
-        self.inputs = SectionInputs(config)
+        self.inputs = SpotInputs(2 * config.n_components, config.radii_um)
         self.section = SectionBranch(config)
         self.fusion = config.cross_block()
         self.guides = torch.nn.ModuleDict(
@@ -89,7 +87,11 @@ class Triplex(SpotPredictor):
             if config.guided
             else {}
         )
-        self.line = line(config, self.n_genes) if config.line else None
+        self.line = (
+            line(config.n_inputs, self.n_genes, dropout=config.line_dropout)
+            if config.line
+            else None
+        )
         names = ("spot", "neighbourhood", "section", "fused")
         self.norms = torch.nn.ModuleDict(
             {name: torch.nn.LayerNorm(config.width) for name in names}
@@ -126,9 +128,7 @@ class Triplex(SpotPredictor):
         ]
         self.spot.inputs.fit(torch.cat(maps))
         self.neighbourhood.inputs.fit(torch.cat(cells))
-        self.inputs.components.fit(
-            torch.cat([needs.features(batch) for batch in train])
-        )
+        self.inputs.fit(train)
 
     @torch.no_grad()
     def condense(self, batch: SectionBatch) -> SectionBatch:
@@ -153,7 +153,7 @@ class Triplex(SpotPredictor):
             grids["spot"] = self.spot.inputs.of_maps(needs.grid(batch, "spot"))
         return replace(
             batch,
-            features=self._section_inputs(batch),
+            features=self.inputs(batch),
             grids={**batch.grids, **grids},
             condensed=True,
         )
@@ -182,7 +182,7 @@ class Triplex(SpotPredictor):
         predicted = {name: self.heads[name](of_branches[name]) for name in of_branches}
         fused = predicted.pop("fused")
         if self.line is not None:
-            fused = fused + self.line(needs.features(batch)[batch.queries])
+            fused = fused + self.line(features(batch)[batch.queries])
         return TriplexPrediction(fused, **predicted)
 
     def loss(self, prediction: Prediction, batch: SectionBatch) -> torch.Tensor:
@@ -291,31 +291,21 @@ class Triplex(SpotPredictor):
             spot = self.guides["spot"](spot, needs.boundaries(batch, "spot"))
             maps = needs.boundaries(batch, "surroundings")
             around = self.guides["neighbourhood"](around, maps)
-        inputs = needs.features(batch)
+        inputs = features(batch)
         section = inputs.new_empty(batch.n_spots, self.config.width)
-        for own in needs.sections(batch):
+        for own in sections(batch):
             tokens = self.section(inputs[own], batch.coords_um[own, :2])
             section[own] = tokens.float()  # else half, where precision is mixed
         return spot, around, section
-
-    def _section_inputs(
-        self, batch: SectionBatch
-    ) -> Float[torch.Tensor, "spots features"]:
-        """Return components of the features of all spots, and means around them."""
-        features, width = needs.features(batch), SectionInputs.width(self.config)
-        inputs = batch.coords_um.new_empty(batch.n_spots, width)
-        for own in needs.sections(batch):
-            inputs[own] = self.inputs(features[own], batch.coords_um[own, :2])
-        return inputs
 
     def _section_attention(
         self, batch: SectionBatch
     ) -> Float[torch.Tensor, "queries heads spots"]:
         """Return the weights of the first block of the section branch."""
-        inputs = needs.features(batch)
+        inputs = features(batch)
         shape = (batch.n_queries, self.config.n_heads, batch.n_spots)
         weights = batch.coords_um.new_zeros(shape)
-        for own in needs.sections(batch):
+        for own in sections(batch):
             block = cast(Block, self.section.blocks[0])
             tokens = block.norm(self.section.tokens(inputs[own]))[None]
             asked = own[batch.queries]

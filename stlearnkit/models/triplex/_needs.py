@@ -2,15 +2,11 @@
 
 __all__ = [
     "boundaries",
-    "features",
     "grid",
     "inside",
     "patches",
-    "sections",
     "surroundings",
 ]
-
-from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float, Num, UInt8
@@ -33,22 +29,6 @@ def grid(batch: SectionBatch, name: str) -> Num[torch.Tensor, "queries _ _ _"]:
             f"{sorted(batch.grids)}. Make it by batches.ViewsRecipe({how})."
         )
     return batch.grids[name]
-
-
-def features(batch: SectionBatch) -> Float[torch.Tensor, "spots features"]:
-    """Return the features of all spots.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    if batch.features is None:
-        raise ValueError(
-            f"the batch of section {batch.sections[0]!r} has no features, which the "
-            "section branch sees. Make it by batches.ViewsRecipe(...)."
-        )
-    return batch.features
 
 
 def patches(batch: SectionBatch) -> UInt8[torch.Tensor, "queries 3 side side"]:
@@ -110,12 +90,6 @@ def boundaries(
             "nuclei. Make it by batches.ViewsRecipe(guides=GuideRecipe())."
         )
     return maps
-
-
-def sections(batch: SectionBatch) -> Iterator[Bool[torch.Tensor, " spots"]]:
-    """Yield for each section of a batch which spots are its own."""
-    for number in range(len(batch.sections)):
-        yield batch.section_index == number
 
 
 def _of_side(

@@ -1,13 +1,11 @@
 """Where the spots of a section lie to each other, for the section branch of TRIPLEX."""
 
-__all__ = ["GridEncoding", "disc_means", "lattice_neighbours"]
+__all__ = ["GridEncoding", "lattice_neighbours"]
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
-
-from stlearnkit.graphs import radius
 
 _STEPS = np.array([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
 
@@ -45,30 +43,6 @@ def lattice_neighbours(
     there = torch.from_numpy(found < len(places)).to(coords_um.device)
     number = torch.from_numpy(np.where(found < len(places), found, 0))
     return number.to(coords_um.device), there
-
-
-@torch.no_grad()
-def disc_means(
-    tokens: Float[torch.Tensor, "spots features"],
-    coords_um: Float[torch.Tensor, "spots 2"],
-    radius_um: float,
-) -> Float[torch.Tensor, "spots features"]:
-    """Average tokens over all spots of a disc around each spot, itself included.
-
-    Of one section, in full precision: sparse matrices have no other everywhere.
-    """
-    places = coords_um.detach().cpu().double().numpy()
-    graph = radius(places, radius_um, self_loops=True)
-    counts = torch.from_numpy(graph.n_neighbours).to(tokens)
-    adjacency = torch.sparse_coo_tensor(
-        torch.from_numpy(graph.edge_index).flip(0).to(tokens.device),
-        torch.ones(graph.edge_index.shape[1], device=tokens.device),
-        (graph.n_spots, graph.n_spots),
-        is_coalesced=True,
-        check_invariants=False,
-    )
-    with torch.autocast(tokens.device.type, enabled=False):
-        return (adjacency @ tokens) / counts[:, None]
 
 
 class GridEncoding(torch.nn.Module):
