@@ -34,7 +34,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from stlearnkit.batches import GuideRecipe, PatchRecipe, ViewsRecipe
 from stlearnkit.benchmark import evaluate
 from stlearnkit.datasets import her2st
 from stlearnkit.environment import gpu_name
@@ -49,6 +48,7 @@ from stlearnkit.predictors import (
     Predictor,
     RidgePredictor,
 )
+from stlearnkit.recipes import GuideRecipe, PatchRecipe, ViewsRecipe
 from stlearnkit.reports import overview, paired_difference, per_unit, printed
 from stlearnkit.training import FitConfig
 

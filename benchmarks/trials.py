@@ -21,12 +21,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stlearnkit.batches import SectionBatch, ViewsRecipe
+from stlearnkit.batches import SectionBatch
 from stlearnkit.datasets import her2st
 from stlearnkit.expression import log_normalised, top_genes
 from stlearnkit.metrics import mse, pcc_per_gene, summarise
 from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.predictors import RidgePredictor, Task
+from stlearnkit.recipes import ViewsRecipe
 from stlearnkit.training import FitConfig, fit
 
 SECTIONS = ("C3", "C4", "C5", "C6")

@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from stlearnkit.batches import GuideRecipe, SectionBatch, ViewsRecipe
+from stlearnkit.batches import SectionBatch
 from stlearnkit.datasets import her2st
 from stlearnkit.expression import log_normalised, top_genes
 from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.predictors import RidgePredictor, Task
+from stlearnkit.recipes import GuideRecipe, ViewsRecipe
 from stlearnkit.training import FitConfig, fit
 
 TRAIN, VALIDATION = ("C2", "C3", "C4", "C5", "C6"), "B4"

@@ -7,10 +7,11 @@ import pytest
 import torch
 import toys
 
-from stlearnkit.batches import PatchRecipe, SectionBatch, check_same_genes
+from stlearnkit.batches import SectionBatch, check_same_genes
 from stlearnkit.conventions import SectionError
 from stlearnkit.geometry import Affine2D
 from stlearnkit.patches import extract
+from stlearnkit.recipes import PatchRecipe
 from stlearnkit.stacks import Stack
 from stlearnkit.symmetries import SYMMETRIES, Symmetry
 

@@ -9,18 +9,14 @@ Taught in the chapter "A first network".
 """
 
 __all__ = [
-    "GraphRecipe",
-    "GuideRecipe",
-    "PatchRecipe",
+    "Edges",
+    "Level",
     "Prediction",
     "SectionBatch",
     "SpotPredictor",
-    "ViewsRecipe",
     "check_same_genes",
 ]
 
 from stlearnkit.batches._batch import SectionBatch, check_same_genes
-from stlearnkit.batches._graph_recipe import GraphRecipe
+from stlearnkit.batches._graph import Edges, Level
 from stlearnkit.batches._predictor import Prediction, SpotPredictor
-from stlearnkit.batches._recipe import PatchRecipe
-from stlearnkit.batches._views import GuideRecipe, ViewsRecipe

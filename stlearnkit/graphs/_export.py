@@ -2,9 +2,7 @@
 
 __all__ = ["data", "hetero_data", "write"]
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +10,13 @@ from anndata import AnnData
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from stlearnkit._pyg import quiet_import
 from stlearnkit.graphs._checks import check_rows
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data, HeteroData
 
 _WEIGHTS, _LENGTHS = "spatial_connectivities", "spatial_distances"
-
-
-@contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Silence what PyTorch Geometric does at import that PyTorch calls outdated."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
-        yield
 
 
 def data(
@@ -45,7 +36,7 @@ def data(
     """
     import torch
 
-    with _quiet_import():
+    with quiet_import():
         from torch_geometric.data import Data
 
     parts: dict[str, Any] = {}
@@ -76,7 +67,7 @@ def hetero_data(
     """
     import torch
 
-    with _quiet_import():
+    with quiet_import():
         from torch_geometric.data import HeteroData
 
     unknown = sorted(set(features) - set(places_um))

@@ -24,8 +24,8 @@ def features(batch: SectionBatch) -> Float[torch.Tensor, "spots features"]:
     if batch.features is None:
         raise ValueError(
             f"the batch of section {batch.sections[0]!r} has no features, by which the "
-            "model knows the spots of the section. Make it by batches.ViewsRecipe or "
-            "batches.GraphRecipe."
+            "model knows the spots of the section. Make it by recipes.ViewsRecipe or "
+            "recipes.GraphRecipe."
         )
     return batch.features
 

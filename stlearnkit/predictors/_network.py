@@ -46,7 +46,7 @@ class NetworkPredictor:
         `models.cnn.STNet`, or a `functools.partial` of it with a configuration.
     batch
         From a section and the genes to a batch *without* targets, such as
-        `batches.PatchRecipe`. It is used for training and test alike.
+        `recipes.PatchRecipe`. It is used for training and test alike.
     config
         How to train; its seed is replaced by that of the benchmark.
     folder
@@ -70,7 +70,7 @@ class NetworkPredictor:
     --------
     >>> from functools import partial
     >>> from stlearnkit.models.cnn import STNet, STNetConfig
-    >>> from stlearnkit.batches import PatchRecipe
+    >>> from stlearnkit.recipes import PatchRecipe
     >>> small = STNetConfig(backbone="test_efficientnet", pretrained=False)
     >>> model, pictures = partial(STNet, config=small), PatchRecipe(112.0, 32)
     >>> NetworkPredictor(model, pictures, name="a tiny ST-Net").name

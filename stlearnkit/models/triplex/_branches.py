@@ -5,14 +5,13 @@ __all__ = [
     "SectionBranch",
     "SpotBranch",
     "as_tokens",
-    "silence",
 ]
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 
 from stlearnkit.models._components import PrincipalComponents
-from stlearnkit.models.attention import MultiHeadAttention, RelativeBias
+from stlearnkit.models.attention import RelativeBias
 from stlearnkit.models.triplex._config import TriplexConfig
 from stlearnkit.models.triplex._places import GridEncoding
 
@@ -133,14 +132,3 @@ class SectionBranch(torch.nn.Module):
             Of one section, or of several.
         """
         return self.dropout(self.project(inputs))
-
-
-def silence(model: torch.nn.Module) -> None:
-    """Keep all queries and biases of a model's attentions at 0: they become means."""
-    for module in model.modules():
-        if isinstance(module, MultiHeadAttention):
-            torch.nn.init.zeros_(module.to_queries.weight)
-            torch.nn.init.zeros_(module.to_queries.bias)
-            module.to_queries.requires_grad_(requires_grad=False)
-        elif isinstance(module, RelativeBias):
-            module.requires_grad_(requires_grad=False)

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 
 from stlearnkit.batches import Prediction, SectionBatch, SpotPredictor
 from stlearnkit.models._backbone import Backbone
+from stlearnkit.models._rates import groups_by_rate
+from stlearnkit.models._silence import silence
 from stlearnkit.models._spots import SpotInputs, features, head, line, sections
 from stlearnkit.models.attention import Block
 from stlearnkit.models.triplex import _needs as needs
@@ -21,7 +23,6 @@ from stlearnkit.models.triplex._branches import (
     SectionBranch,
     SpotBranch,
     as_tokens,
-    silence,
 )
 from stlearnkit.models.triplex._config import TriplexConfig
 from stlearnkit.models.triplex._guidance import Guidance
@@ -33,7 +34,7 @@ _AT_A_TIME = 32  # patches in the backbone before training
 class Triplex(SpotPredictor):
     """TRIPLEX; and BG-TRIPLEX, if its configuration says that it is guided.
 
-    It predicts from frozen features, which `batches.ViewsRecipe` makes; or trains a
+    It predicts from frozen features, which `recipes.ViewsRecipe` makes; or trains a
     network on the patches of the spots, see `TriplexConfig.backbone`.
 
     Parameters
@@ -137,7 +138,7 @@ class Triplex(SpotPredictor):
         Parameters
         ----------
         batch
-            As `batches.ViewsRecipe` makes it, or condensed already.
+            As `recipes.ViewsRecipe` makes it, or condensed already.
 
         Raises
         ------
@@ -217,19 +218,11 @@ class Triplex(SpotPredictor):
         learning_rate
             Of all but gates and backbone.
         """
-        rates = {
+        speeds = {
             "gates": self.config.guide_speed,
             "backbone": self.config.backbone_speed,
         }
-        groups: dict[str, list[torch.nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            kind = next((word for word in rates if word in name.split(".")), "rest")
-            if parameter.requires_grad:
-                groups.setdefault(kind, []).append(parameter)
-        return [
-            {"params": some, "lr": learning_rate * rates.get(kind, 1.0)}
-            for kind, some in groups.items()
-        ]
+        return groups_by_rate(self, learning_rate, speeds)
 
     @torch.inference_mode()
     def attention(self, batch: SectionBatch) -> TriplexAttention:

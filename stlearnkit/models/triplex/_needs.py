@@ -26,7 +26,7 @@ def grid(batch: SectionBatch, name: str) -> Num[torch.Tensor, "queries _ _ _"]:
         how = "guides=GuideRecipe()" if name.endswith("boundaries") else "..."
         raise ValueError(
             f"the batch of section {batch.sections[0]!r} has no grid {name!r}, only "
-            f"{sorted(batch.grids)}. Make it by batches.ViewsRecipe({how})."
+            f"{sorted(batch.grids)}. Make it by recipes.ViewsRecipe({how})."
         )
     return batch.grids[name]
 
@@ -87,7 +87,7 @@ def boundaries(
         raise ValueError(
             f"grid {name!r} of section {batch.sections[0]!r} has {maps.shape[1]} "
             f"channel(s) of {maps.dtype}, expected two of torch.uint8: edges, then "
-            "nuclei. Make it by batches.ViewsRecipe(guides=GuideRecipe())."
+            "nuclei. Make it by recipes.ViewsRecipe(guides=GuideRecipe())."
         )
     return maps
 

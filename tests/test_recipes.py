@@ -9,7 +9,6 @@ import torch
 import toys
 
 from stlearnkit import benchmark, boundaries, synthetic
-from stlearnkit.batches import GuideRecipe, ViewsRecipe
 from stlearnkit.boundaries import BoundaryMaps
 from stlearnkit.conventions import SectionError
 from stlearnkit.encoders import Encoder, feature_maps, features, surroundings
@@ -18,6 +17,7 @@ from stlearnkit.folds import leave_one_section_out
 from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.patches import Scale, coverage, extract
 from stlearnkit.predictors import MeanPredictor, NetworkPredictor
+from stlearnkit.recipes import GuideRecipe, ViewsRecipe
 from stlearnkit.sections import Section
 from stlearnkit.slides import Slide
 from stlearnkit.stains import RUIFROK, StainProfile

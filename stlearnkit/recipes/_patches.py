@@ -5,7 +5,7 @@ __all__ = ["PatchRecipe"]
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stlearnkit.batches._batch import SectionBatch
+from stlearnkit.batches import SectionBatch
 from stlearnkit.patches import extract
 from stlearnkit.sections import Section
 

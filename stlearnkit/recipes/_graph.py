@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from stlearnkit.batches._batch import SectionBatch
+from stlearnkit.batches import SectionBatch
 from stlearnkit.encoders import Encoder, default_encoder, features
 from stlearnkit.graphs import ScaleGraph, SpotGraph, knn
 from stlearnkit.patches import Scale, extract
@@ -62,7 +62,7 @@ class GraphRecipe:
     >>> batch.features.shape, batch.edges.index.shape
     (torch.Size([9, 3840]), torch.Size([2, 81]))
     >>> [(level.name, level.n_tiles) for level in batch.levels]
-    [('region', 4), ('district', 4)]
+    [('region', 9), ('district', 4)]
     """
 
     encoder: Callable[[], Encoder] = default_encoder

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from stlearnkit.batches._batch import SectionBatch
+from stlearnkit.batches import SectionBatch
 from stlearnkit.boundaries import BoundaryMaps, detect
 from stlearnkit.conventions import SectionError
 from stlearnkit.encoders import (
