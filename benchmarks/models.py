@@ -92,6 +92,7 @@ def triplex(folder: Path, name: str = "TRIPLEX", **config: object) -> NetworkPre
     return NetworkPredictor(
         partial(Triplex, config=TriplexConfig(**config)),
         ViewsRecipe(),
+        FitConfig(choose_by="pcc"),
         folder=folder,
         n_networks=4,
         name=name,

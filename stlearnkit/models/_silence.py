@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from stlearnkit._pyg import quiet_import
-from stlearnkit.models.attention import MultiHeadAttention, RelativeBias
+from stlearnkit.models.attention import CrossBlock, MultiHeadAttention, RelativeBias
 
 with quiet_import():
     from torch_geometric.nn import GATv2Conv
@@ -28,6 +28,9 @@ def _of_scores(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
     """Yield what a layer makes its scores of, and nothing else."""
     if isinstance(module, MultiHeadAttention):
         yield from module.to_queries.parameters()
+        yield from module.to_keys.parameters()
+    elif isinstance(module, CrossBlock):
+        yield from module.norm.parameters()
     elif isinstance(module, RelativeBias):
         yield from module.parameters()
     elif isinstance(module, GATv2Conv):

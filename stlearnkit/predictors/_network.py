@@ -219,8 +219,7 @@ class FittedNetwork:
     @property
     def validation_error(self) -> float:
         """Mean squared error of the epochs kept, on the sections that chose them."""
-        errors = [fitted.history["val_mse"].min() for fitted in self.networks]
-        return float(np.mean(errors))
+        return float(np.mean([fitted.validation_error for fitted in self.networks]))
 
     def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
         """Make the batch of a section and return the mean of all predictions."""

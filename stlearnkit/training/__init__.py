@@ -53,8 +53,15 @@ class Fitted:
 
     @property
     def best_epoch(self) -> int:
-        """Epoch with the lowest validation error; 0 if training never helped."""
-        return int(self.history["epoch"][self.history["val_mse"].idxmin()])
+        """Epoch with the best validation score; 0 if training never helped."""
+        score = f"val_{self.run.fit_config['choose_by']}"
+        best = (FitConfig(**self.run.fit_config).sign * self.history[score]).idxmax()
+        return int(self.history["epoch"][best])
+
+    @property
+    def validation_error(self) -> float:
+        """Mean squared error of that epoch on the validation sections."""
+        return float(self.history.set_index("epoch")["val_mse"][self.best_epoch])
 
     def predict(
         self, batch: SectionBatch, *, n_symmetries: int = 8

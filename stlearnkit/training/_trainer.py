@@ -3,6 +3,7 @@
 __all__ = ["read_history", "train"]
 
 import logging
+import math
 import os
 import signal
 import warnings
@@ -104,13 +105,14 @@ class _Keeper(Checkpoint):
         rate: float,
     ) -> None:
         """Add a row to the history, and save the weights if none were better."""
-        best = min((row["val_mse"] for row in self.rows), default=float("inf"))
+        score, sign = f"val_{module.config.choose_by}", module.config.sign
+        best = max((sign * row[score] for row in self.rows), default=-math.inf)
         names = ("train_loss", "val_mse", "val_pcc")
         row = {"epoch": epoch, **{name: module.scores[name] for name in names}}
         self.rows.append({**row, "learning_rate": rate})
         if not trainer.is_global_zero:
             return
-        if row["val_mse"] < best:
+        if sign * row[score] > best:
             save(self.folder / WEIGHTS, weights_of(module.model))
         table = pd.DataFrame(self.rows).to_csv(index=False)
         save(self.folder / HISTORY, table.encode())
@@ -182,7 +184,11 @@ def _make_trainer(
         max_epochs=config.max_epochs,
         gradient_clip_val=config.max_gradient_norm,
         callbacks=[
-            EarlyStopping("val_mse", patience=config.patience),
+            EarlyStopping(
+                f"val_{config.choose_by}",
+                mode="max" if config.sign > 0 else "min",
+                patience=config.patience,
+            ),
             _Keeper(folder),
             *([_Bar()] if progress else []),
             *also,

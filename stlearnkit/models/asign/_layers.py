@@ -1,6 +1,13 @@
 """What ASIGN is built of: graph attention, looks at tiles, a choice of layers."""
 
-__all__ = ["GraphLayers", "LayerMix", "TileBranch", "TileLook", "edge_features"]
+__all__ = [
+    "GraphLayers",
+    "LayerMix",
+    "TileBranch",
+    "TileLook",
+    "edge_features",
+    "mix_of",
+]
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -134,6 +141,11 @@ class LayerMix(torch.nn.Module):
         return weights.mean(dim=2)
 
 
+def mix_of(config: AsignConfig, depth: int) -> LayerMix | None:
+    """Return what mixes the states of all layers, if there is more than one state."""
+    return LayerMix(config, depth) if config.all_layers and depth else None
+
+
 class TileLook(torch.nn.Module):
     """Let spots look at the tiles around them, nearer ones perhaps more.
 
@@ -210,7 +222,7 @@ class TileBranch(torch.nn.Module):
         self.project = torch.nn.Linear(config.n_tile_components, config.width)
         self.dropout = torch.nn.Dropout(config.dropout)
         self.graph = GraphLayers(config, config.tile_depth)
-        self.mix = LayerMix(config, config.tile_depth) if config.all_layers else None
+        self.mix = mix_of(config, config.tile_depth)
 
     def forward(self, level: Level) -> Float[torch.Tensor, "tiles features"]:
         """Return one token for each tile of a condensed level."""

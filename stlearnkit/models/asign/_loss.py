@@ -26,7 +26,8 @@ def correlation_loss(
     for number in section_index.unique():
         own = section_index == number
         p, m = (part[own] - part[own].mean(dim=0) for part in (predicted, measured))
-        scale = ((p.square().mean(dim=0) + _DAMPING) * m.square().mean(dim=0)).sqrt()
-        agree = (p * m).mean(dim=0) / scale.clamp(min=1e-12)
+        varies = m.square().mean(dim=0).clamp(min=1e-12)
+        scale = ((p.square().mean(dim=0) + _DAMPING) * varies).sqrt()
+        agree = (p * m).mean(dim=0) / scale
         total = total + own.sum() * (1 - agree.mean())
     return total / len(section_index)

@@ -20,10 +20,10 @@ from stlearnkit.models.asign import _needs as needs
 from stlearnkit.models.asign._config import AsignConfig
 from stlearnkit.models.asign._layers import (
     GraphLayers,
-    LayerMix,
     TileBranch,
     TileLook,
     edge_features,
+    mix_of,
 )
 from stlearnkit.models.asign._loss import correlation_loss
 from stlearnkit.models.asign._outputs import AsignAttention, AsignPrediction
@@ -80,7 +80,7 @@ class Asign(SpotPredictor):
             {name: TileLook(config) for name in config.levels}
         )
         self.graph = GraphLayers(config, config.depth)
-        self.mix = LayerMix(config, config.depth) if config.all_layers else None
+        self.mix = mix_of(config, config.depth)
         self.backbone, self.picture = None, None
         if config.backbone is not None:
             self.backbone = Backbone(

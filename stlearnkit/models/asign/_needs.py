@@ -20,8 +20,9 @@ def edges(batch: SectionBatch) -> Edges:
     """
     if batch.edges is None:
         raise ValueError(
-            f"the batch of section {batch.sections[0]!r} has no graph. Make it by "
-            "recipes.GraphRecipe(...), or SectionBatch.with_graph."
+            f"the batch of section {batch.sections[0]!r} has no graph, along "
+            "which spots could exchange messages. Make it by recipes.GraphRecipe(...), "
+            "or SectionBatch.with_graph."
         )
     return batch.edges
 
