@@ -13,7 +13,8 @@ gene panel is chosen on the four sections together.
 
 With `--several`, for what concerns the choice of the epoch itself, the section that is
 scored chooses nothing: of the other three each in turn chooses the epoch of a network
-that learns from two, and the mean of the three networks is scored. So does the benchmark.
+that learns from two, and the mean of the three networks is scored, much as in the
+benchmark of models.
 """
 
 import argparse
@@ -220,7 +221,7 @@ def report(label: str, predictions: Predictions, batches: list[SectionBatch]) ->
     print(f"{label}: PCC {pcc.mean():.4f}, MSE {error:.4f} ({each})", flush=True)
 
 
-def several(genes: tuple[str, ...], labels: list[str]) -> None:
+def score_several(genes: tuple[str, ...], labels: list[str]) -> None:
     """Score means of networks, each with another section to choose its epoch."""
     batches = {recipe: make_batches(recipe, genes) for recipe in (USUAL, GRAPH)}
     for label in labels:
@@ -238,7 +239,7 @@ def main() -> None:
     asked = parser.parse_args()
     genes = top_genes(list(map(her2st, SECTIONS)), 250).genes
     if asked.several:
-        several(genes, asked.only or list(OF_SEVERAL))
+        score_several(genes, asked.only or list(OF_SEVERAL))
         return
     usual = make_batches(USUAL, genes)
     ridge = leave_out_of_ridge(genes)
