@@ -487,6 +487,17 @@ def test_trained_stopped_and_loaded(tmp_path, spots_per_step):
     np.testing.assert_array_equal(again.predict(held_out), fitted.predict(held_out))
 
 
+@pytest.mark.parametrize("config", [TINY, replace(TINY, **TRAINED)], ids=["", "own"])
+def test_mixed_precision_is_close_to_full(config):
+    batch, model = section(), network(config)
+    full = expression(model, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = model(batch)
+        loss = model.loss(mixed, batch)
+    loss.backward()
+    assert (mixed.expression - full).abs().max() < 0.1 * full.std()
+
+
 def test_one_spot():
     batch = section(coords_um=np.array([[100.0, 100.0]]))
     assert expression(network(), batch).isfinite().all()

@@ -166,8 +166,8 @@ class Asign(SpotPredictor):
         tokens = self._mixed(self._states(batch, tokens))
         if self.backbone is not None and self.picture is not None:
             seen = self.picture(self.backbone(needs.patches(batch)))
-            tokens = tokens.index_add(0, batch.queries, self.dropout(seen))
-        predicted = self.heads["spot"](tokens)
+            tokens = tokens.index_add(0, batch.queries, self.dropout(seen).to(tokens))
+        predicted = self.heads["spot"](tokens).float()  # else half, if mixed
         if self.line is not None:
             predicted = predicted + self.line(inputs)
         said = {name: self.heads[name](tokens) for name, tokens in tiles.items()}
