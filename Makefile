@@ -23,12 +23,13 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help setup test lint types contracts unit chapters book notebooks constraints clean
+.PHONY: help setup test lint types contracts unit chapters book notebooks solutions constraints clean
 
 help:
 	@echo "make book         render the book, print the path of its start page"
 	@echo "make test         lint, types, import contracts, unit tests, book, notebooks"
 	@echo "make notebooks    execute the chapters into their .ipynb (CHAPTER=... for one)"
+	@echo "make solutions    run the exercises' solutions (CHAPTER=... for one)"
 	@echo "make constraints  solve the exact versions afresh"
 	@echo "make clean        remove what was built, keep $(VENV)"
 
@@ -68,6 +69,9 @@ book: $(READY)
 
 notebooks: $(READY)
 	$(RUN)/python book/make_notebooks.py $(CHAPTER)
+
+solutions: $(READY)
+	$(RUN)/python book/run_solutions.py $(CHAPTER)
 
 # The comment on top of the file is kept, every version below it is chosen anew.
 constraints: $(READY)

@@ -125,3 +125,71 @@ def test_kill_while_a_cell_runs_loses_nothing(folder):
     assert make(folder, "01_small").returncode == 0
     after = nbformat.read(folder / "01_small.ipynb", as_version=4)
     assert after.cells[1].outputs[0].text == "new\n"
+
+
+SOLVED = """\
+# A chapter with exercises
+
+```{code-cell} ipython3
+secret = 6
+```
+
+```{exercise} Twice
+:label: ex-twice
+
+Double it.
+```
+
+````{solution} ex-twice
+:class: dropdown
+
+Think first.
+
+```python
+double = 2 * secret
+print(f"{double = }")
+```
+````
+
+```{exercise} In words
+:label: ex-words
+
+Why?
+```
+
+```{solution} ex-words
+:class: dropdown
+
+Because.
+```
+
+````{solution} ex-more
+:class: dropdown
+
+```python
+print(double + LAST)
+```
+````
+"""
+
+
+@pytest.mark.parametrize(("last", "status"), [("1", 0), ("'one'", 1)])
+def test_solutions_run_after_their_chapter(tmp_path, last, status):
+    source = tmp_path / "01_solved.md"
+    source.write_text(SOLVED.replace("LAST", last))
+    script = MAKER.with_name("run_solutions.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert "01_solved, ex-twice: ran\ndouble = 12\n" in done.stdout
+    assert "ex-words" not in done.stdout
+    if status:
+        assert "01_solved, ex-more: failed" in done.stdout
+        assert "unsupported operand type" in done.stderr
+    else:
+        assert "01_solved, ex-more: ran\n13\n" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["01_solved.md"]
