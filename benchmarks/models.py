@@ -21,7 +21,9 @@ mean of their predictions is scored. Beside TRIPLEX stands what is left of it if
 attention is a plain mean, and without its line, as published, and the mean of these
 three, whose networks differ in kind and not by chance alone; beside BG-TRIPLEX its
 controls: maps of other spots, brightness in place of edges, and empty maps, which is
-TRIPLEX with as many weights.
+TRIPLEX with as many weights. ASIGN has the same number of networks, and stands beside
+itself without asking, line, tiles, graph or consistency. Epochs of all three are chosen
+by correlation, which the trials found better.
 """
 
 import argparse
@@ -38,6 +40,7 @@ from stlearnkit.benchmark import evaluate
 from stlearnkit.datasets import her2st
 from stlearnkit.environment import gpu_name
 from stlearnkit.folds import Fold, leave_one_section_out
+from stlearnkit.models.asign import Asign, AsignConfig
 from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.predictors import (
@@ -48,7 +51,7 @@ from stlearnkit.predictors import (
     Predictor,
     RidgePredictor,
 )
-from stlearnkit.recipes import GuideRecipe, PatchRecipe, ViewsRecipe
+from stlearnkit.recipes import GraphRecipe, GuideRecipe, PatchRecipe, ViewsRecipe
 from stlearnkit.reports import overview, paired_difference, per_unit, printed
 from stlearnkit.training import FitConfig
 
@@ -111,6 +114,18 @@ def guided(folder: Path, name: str, control: str | None = None) -> NetworkPredic
     return replace(triplex(folder, name, guided=True), batch=batch)
 
 
+def asign(folder: Path, name: str = "ASIGN", **config: object) -> NetworkPredictor:
+    """Return ASIGN, one network for each section set aside; with other settings."""
+    return NetworkPredictor(
+        partial(Asign, config=AsignConfig(**config)),
+        GraphRecipe(),
+        FitConfig(choose_by="pcc", augment=False, max_epochs=30, patience=8),
+        folder=folder,
+        n_networks=4,
+        name=name,
+    )
+
+
 def report(table: pd.DataFrame) -> None:
     """Print every section, the means of all scores, and how sure they are."""
     for score in ("pcc", "mse"):
@@ -158,6 +173,8 @@ def main() -> None:
         (triplex(runs), asked.seeds),
         (guided(runs, "BG-TRIPLEX"), asked.seeds),
         (guided(runs, "BG-TRIPLEX, empty maps", "blank"), asked.seeds),
+        (asign(runs), asked.seeds),
+        (MeanOf((triplex(runs), asign(runs)), name="TRIPLEX and ASIGN"), asked.seeds),
         *(
             (competitor, asked.seeds[:1])
             for competitor in (
@@ -167,6 +184,11 @@ def main() -> None:
                 varied(runs),
                 guided(runs, "BG-TRIPLEX, others' maps", "shuffled"),
                 guided(runs, "BG-TRIPLEX, grey for edges", "grey"),
+                asign(runs, "ASIGN, means", asks=False),
+                asign(runs, "ASIGN, no line", line=False),
+                asign(runs, "ASIGN, no tiles", levels=()),
+                asign(runs, "ASIGN, no graph", depth=0, tile_depth=0),
+                asign(runs, "ASIGN, no consistency", consistency_weight=0.0),
             )
         ),
     ]

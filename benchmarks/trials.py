@@ -1,14 +1,20 @@
-"""What was tried on TRIPLEX, judged without the sections of the benchmark's first fold.
+"""What was tried on networks, judged without the section of the benchmark's first fold.
 
 Run with `STLEARNKIT_DATA` and `STLEARNKIT_WEIGHTS` set, or with a network:
 
     python benchmarks/trials.py [--only "no line" ...]
+    python benchmarks/trials.py --several [--only "ASIGN" ...]
 
 C2 is set aside, as in the fold that tests it. Of C3 to C6 each is left out once: a
 network learns from the other three, the section left out chooses the epoch, and the
 scores are those of that epoch on that section. So they are a little too good, but alike
 for all variants; ridge regression, which chooses nothing on it, has no such help. The
 gene panel is chosen on the four sections together.
+
+With `--several`, for what concerns the choice of the epoch itself, the section that is
+scored chooses nothing: of the other three each in turn chooses the epoch of a network
+that learns from two, and the mean of the three networks is scored, much as in the
+benchmark of models.
 """
 
 import argparse
@@ -25,15 +31,16 @@ from stlearnkit.batches import SectionBatch
 from stlearnkit.datasets import her2st
 from stlearnkit.expression import log_normalised, top_genes
 from stlearnkit.metrics import mse, pcc_per_gene, summarise
-from stlearnkit.models.triplex import Triplex, TriplexConfig
+from stlearnkit.models.asign import Asign
+from stlearnkit.models.triplex import Triplex
 from stlearnkit.predictors import RidgePredictor, Task
-from stlearnkit.recipes import ViewsRecipe
-from stlearnkit.training import FitConfig, fit
+from stlearnkit.recipes import GraphRecipe, ViewsRecipe
+from stlearnkit.training import FitConfig, Fitted, fit
 
 SECTIONS = ("C3", "C4", "C5", "C6")
 N_STARTS = 3
 RANK, NEAR_UM = 20, 250.0
-USUAL = ViewsRecipe()
+USUAL, GRAPH = ViewsRecipe(), GraphRecipe()
 
 Targets = Callable[[list[SectionBatch]], list[SectionBatch]]
 Predictions = dict[str, np.ndarray]  # of each section, when it was left out
@@ -73,7 +80,23 @@ class Variant:
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     targets: Targets = as_measured
-    recipe: ViewsRecipe = USUAL
+    recipe: ViewsRecipe | GraphRecipe = USUAL
+    family: type[Triplex] | type[Asign] = Triplex
+
+    def taught(
+        self, train: list[SectionBatch], choosing: SectionBatch, seed: int
+    ) -> Fitted:
+        """Train one network, whose epoch is chosen on another section."""
+        train = self.targets(train)
+        profile = torch.cat([batch.targets for batch in train]).double().mean(dim=0)
+        torch.manual_seed(seed)
+        return fit(
+            self.family(profile.numpy(), self.family.config_type(**self.model)),
+            train,
+            [choosing],
+            config=FitConfig(seed=seed, **self.training),
+            progress=False,
+        )
 
 
 VARIANTS = {
@@ -95,11 +118,43 @@ VARIANTS = {
         {"backbone": ""}, recipe=ViewsRecipe(patches_px=112)
     ),
 }
+
+
+def of_asign(training: dict[str, Any] | None = None, **model: Any) -> Variant:
+    """Return ASIGN as in the benchmark, but for some settings."""
+    usual = {"choose_by": "pcc", "augment": False, "max_epochs": 30, "patience": 8}
+    return Variant(model, usual | (training or {}), recipe=GRAPH, family=Asign)
+
+
+OF_SEVERAL = {
+    "TRIPLEX, epoch by error": Variant(),
+    "TRIPLEX": Variant(training={"choose_by": "pcc"}),
+    "ASIGN, epoch by error": of_asign({"choose_by": "mse"}),
+    "ASIGN": of_asign(),
+    "ASIGN, whole sections": of_asign(
+        {
+            "spots_per_step": 512,
+            "learning_rate": 1e-3,
+            "max_epochs": 80,
+            "patience": 15,
+        }
+    ),
+    "ASIGN, no line": of_asign(line=False),
+    "ASIGN, no tiles": of_asign(levels=()),
+    "ASIGN, no graph of spots": of_asign(depth=0),
+    "ASIGN, no correlation in the loss": of_asign(correlation_weight=0.0),
+    "ASIGN, no consistency": of_asign(consistency_weight=0.0),
+    "ASIGN, width 128": of_asign(width=128),
+}
+"""Tried with the choice of the epoch on sections that are not scored."""
+
 VARIED = ("as in the library", "no line", "attention as plain means")
 """Three that differ in kind, to be compared with three that differ by chance."""
 
 
-def make_batches(recipe: ViewsRecipe, genes: tuple[str, ...]) -> list[SectionBatch]:
+def make_batches(
+    recipe: ViewsRecipe | GraphRecipe, genes: tuple[str, ...]
+) -> list[SectionBatch]:
     """Return all sections with their targets."""
     return [
         replace(
@@ -116,17 +171,23 @@ def leave_out(
     """Train once for each section left out, and predict that section."""
     predictions = {}
     for left_out in batches:
-        train = variant.targets([batch for batch in batches if batch is not left_out])
-        profile = torch.cat([batch.targets for batch in train]).double().mean(dim=0)
-        torch.manual_seed(seed)
-        fitted = fit(
-            Triplex(profile.numpy(), TriplexConfig(**variant.model)),
-            train,
-            [left_out],
-            config=FitConfig(seed=seed, **variant.training),
-            progress=False,
-        )
+        train = [batch for batch in batches if batch is not left_out]
+        fitted = variant.taught(train, left_out, seed)
         predictions[left_out.sections[0]] = fitted.predict(left_out)
+    return predictions
+
+
+def leave_out_of_several(variant: Variant, batches: list[SectionBatch]) -> Predictions:
+    """Train one network for each pair of sections, left out and choosing the epoch."""
+    predictions = {}
+    for left_out in batches:
+        others = [batch for batch in batches if batch is not left_out]
+        networks = [
+            variant.taught([b for b in others if b is not choosing], choosing, seed=0)
+            for choosing in others
+        ]
+        found = [fitted.predict(left_out) for fitted in networks]
+        predictions[left_out.sections[0]] = np.mean(found, axis=0)
     return predictions
 
 
@@ -160,12 +221,26 @@ def report(label: str, predictions: Predictions, batches: list[SectionBatch]) ->
     print(f"{label}: PCC {pcc.mean():.4f}, MSE {error:.4f} ({each})", flush=True)
 
 
+def score_several(genes: tuple[str, ...], labels: list[str]) -> None:
+    """Score means of networks, each with another section to choose its epoch."""
+    batches = {recipe: make_batches(recipe, genes) for recipe in (USUAL, GRAPH)}
+    for label in labels:
+        variant, started = OF_SEVERAL[label], time.process_time()
+        predictions = leave_out_of_several(variant, batches[variant.recipe])
+        report(label, predictions, batches[variant.recipe])
+        print(f"    {time.process_time() - started:.0f} s of the processor")
+
+
 def main() -> None:
     """Train and score all variants, then means of several predictions."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, help="variants")
+    parser.add_argument("--several", action="store_true")
+    parser.add_argument("--only", nargs="+", help="variants")
     asked = parser.parse_args()
     genes = top_genes(list(map(her2st, SECTIONS)), 250).genes
+    if asked.several:
+        score_several(genes, asked.only or list(OF_SEVERAL))
+        return
     usual = make_batches(USUAL, genes)
     ridge = leave_out_of_ridge(genes)
     report("ridge", ridge, usual)

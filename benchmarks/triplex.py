@@ -169,9 +169,8 @@ def main() -> None:
     if asked.spots:
         measure(asked.spots, asked.training)
         return
-    if not asked.skip_epochs:
-        epochs()
-    print(f"\n{N_QUERIES} queries of a section, one thread: seconds, MiB more")
+    # First, as a process begins with the peak memory of the one that starts it.
+    print(f"{N_QUERIES} queries of a section, one thread: seconds, MiB more")
     for training in ([], ["--training"]):
         for n_spots in SIZES:
             words = [sys.executable, __file__, "--spots", str(n_spots), *training]
@@ -179,6 +178,8 @@ def main() -> None:
             seconds, more = (float(word) for word in done.stdout.split())
             what = "train" if training else "predict"
             print(f"{what}, {n_spots} spots: {seconds:.2f} s, {more:.0f} MiB")
+    if not asked.skip_epochs:
+        epochs()
 
 
 if __name__ == "__main__":

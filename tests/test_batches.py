@@ -8,10 +8,8 @@ import torch
 import toys
 
 from stlearnkit.batches import SectionBatch, check_same_genes
-from stlearnkit.conventions import SectionError
 from stlearnkit.geometry import Affine2D
 from stlearnkit.patches import extract
-from stlearnkit.recipes import PatchRecipe
 from stlearnkit.stacks import Stack
 from stlearnkit.symmetries import SYMMETRIES, Symmetry
 
@@ -195,16 +193,3 @@ def test_panels_must_not_differ(genes, difference):
     other = replace(of_toy("B"), genes=genes)
     with pytest.raises(ValueError, match=f"another panel than 'A': {difference}"):
         check_same_genes([of_toy("A"), other])
-
-
-def test_recipe_cuts_the_patches_of_any_section():
-    section = toys.section()
-    batch = PatchRecipe(60.0, 8)(section, toys.GENES)
-    expected = extract(section.slide, section.coords_px, 60.0, output_px=8)
-    assert (batch.patches.permute(0, 2, 3, 1).numpy() == expected).all()
-    assert batch.targets is None
-
-
-def test_recipe_needs_a_slide():
-    with pytest.raises(SectionError, match="section 'toy' has no slide to cut patches"):
-        PatchRecipe(60.0)(toys.section(image=False), toys.GENES)

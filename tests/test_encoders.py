@@ -319,6 +319,46 @@ def test_the_second_time_nothing_is_computed(tmp_path, monkeypatch):
     assert encoder.network.n_seen == 4
 
 
+def test_features_of_other_places_than_spots(tmp_path):
+    section = toys.section()
+    places = np.array([[100.0, 100.0], [300.0, 200.0], [120.5, 99.0]])
+    found = encoders.features(
+        section, colour_encoder(), SCALE, centres_um=places, cache_folder=tmp_path
+    )
+    patches = extract(section.slide, places / 2.0, 100.0, output_px=8)
+    np.testing.assert_array_equal(found, colour_encoder().encode(patches))
+    of_spots = encoders.features(
+        section, colour_encoder(), SCALE, cache_folder=tmp_path
+    )
+    at_spots = encoders.features(
+        section,
+        colour_encoder(),
+        SCALE,
+        centres_um=section.coords_um,
+        cache_folder=tmp_path,
+    )
+    np.testing.assert_array_equal(at_spots, of_spots)
+    assert len(list(tmp_path.iterdir())) == 2  # the same places are the same file
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (np.zeros((0, 2)), "centres_um has 0 rows, 0 of them finite, expected one or"),
+        (np.array([[1.0, np.nan]]), "centres_um has 1 rows, 0 of them finite"),
+    ],
+)
+def test_places_that_are_nowhere(tmp_path, places, message):
+    with pytest.raises(ValueError, match=message):
+        encoders.features(
+            toys.section(),
+            colour_encoder(),
+            SCALE,
+            centres_um=places,
+            cache_folder=tmp_path,
+        )
+
+
 def test_surroundings_are_the_features_of_the_cells_of_a_square(tmp_path):
     section, encoder = toys.section(), colour_encoder()
     scale = Scale("square", 90.0)

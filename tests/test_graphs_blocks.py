@@ -191,3 +191,30 @@ def test_means_of_her2st_counts_block_by_block():
     for block in graphs.blocks(graph, section.coords_um, n_hops=2, max_spots=50):
         local = block.graph.mean(block.graph.mean(counts[block.spots]))
         assert np.allclose(local[: block.n_owned], whole[block.owned], rtol=1e-12)
+
+
+@given(seed=st.integers(0, 100), n_hops=st.integers(0, 3))
+def test_a_block_around_spots_is_all_that_they_see(seed, n_hops):
+    _, graph = random_graph(seed)
+    owned = np.random.default_rng(seed).permutation(graph.n_spots)[:7]
+    block = graphs.Block.around(graph, owned, n_hops)
+    steps = steps_to(graph)[owned].min(axis=0)
+    assert block.owned.tolist() == sorted(owned)
+    assert (
+        sorted(block.halo) == np.flatnonzero((steps > 0) & (steps <= n_hops)).tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("owned", "n_hops", "message"),
+    [
+        ([0], -1, "n_hops is -1, expected 0 or more"),
+        ([1, 1], 0, "owned has 2 rows, 1 of them different, expected each spot once"),
+        ([4, 5], 0, "owned has rows 4 to 5, expected 0 to 4: the graph has 5 spots"),
+        ([-1], 0, "owned has rows -1 to -1, expected 0 to 4"),
+    ],
+)
+def test_blocks_that_cannot_be(owned, n_hops, message):
+    graph = graphs.knn(ROW_UM, 1, self_loops=False)
+    with pytest.raises(ValueError, match=message):
+        graphs.Block.around(graph, np.array(owned), n_hops)

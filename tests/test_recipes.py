@@ -1,4 +1,4 @@
-"""Recipes for three views of each spot, and TRIPLEX on them from end to end."""
+"""Recipes for views of spots and for graphs, with their models from end to end."""
 
 from dataclasses import replace
 from functools import cache, partial
@@ -14,10 +14,12 @@ from stlearnkit.conventions import SectionError
 from stlearnkit.encoders import Encoder, feature_maps, features, surroundings
 from stlearnkit.expression import log_normalised
 from stlearnkit.folds import leave_one_section_out
+from stlearnkit.graphs import ScaleGraph, knn, radius
+from stlearnkit.models.asign import Asign, AsignConfig
 from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.patches import Scale, coverage, extract
 from stlearnkit.predictors import MeanPredictor, NetworkPredictor
-from stlearnkit.recipes import GuideRecipe, ViewsRecipe
+from stlearnkit.recipes import GraphRecipe, GuideRecipe, PatchRecipe, ViewsRecipe
 from stlearnkit.sections import Section
 from stlearnkit.slides import Slide
 from stlearnkit.stains import RUIFROK, StainProfile
@@ -442,3 +444,121 @@ def test_a_guided_model_on_real_maps_reads_them():
     with torch.inference_mode():
         difference = model(batch).expression - model(taught("S0", blank)).expression
     assert difference.abs().amax(dim=1).min() > 1e-4
+
+
+# Graphs.
+
+TILES = (Scale("region", 150.0), Scale("district", 300.0))
+OF_GRAPH = GraphRecipe(colour, spot=(SPOT, FAR), tiles=TILES)
+
+
+def test_graph_batches_are_what_the_encoder_says_of_spots_and_tiles():
+    section = toys.section()
+    batch = OF_GRAPH(section, toys.GENES)
+    expected = [features(section, colour(), scale) for scale in (SPOT, FAR)]
+    np.testing.assert_array_equal(batch.features, np.hstack(expected))
+    scales = ScaleGraph.build(
+        section.coords_um, {"region": 150.0, "district": 300.0}, self_loops=True
+    )
+    for level, tiles, scale in zip(batch.levels, scales.scales, TILES, strict=True):
+        assert level.parents.tolist() == tiles.parents.tolist()
+        # Of 600 x 480 µm; the last centres lie beyond it.
+        centres = np.clip(tiles.centres_um, 0, [598, 478])
+        seen = features(section, colour(), scale, centres_um=centres)
+        np.testing.assert_array_equal(level.features, seen)
+    graph = knn(section.coords_um, 8, self_loops=True)
+    assert batch.edges.index.tolist() == graph.edge_index.tolist()
+    assert batch.targets is None
+    assert batch.patches is None
+
+
+def test_graph_batches_with_another_graph_patches_and_no_tiles():
+    section = toys.section()
+    recipe = replace(
+        OF_GRAPH,
+        graph=partial(radius, radius_um=250.0, self_loops=False),
+        tiles=(),
+        patches=SPOT,
+        patches_px=16,
+    )
+    batch = recipe(section, toys.GENES)
+    assert batch.levels == ()
+    assert batch.edges.index.shape == (2, 8)
+    cut = extract(section.slide, section.coords_px, 80.0, output_px=16)
+    assert (batch.patches.permute(0, 2, 3, 1).numpy() == cut).all()
+
+
+def test_a_tile_whose_centre_lies_beyond_the_image():
+    section = toys.section()
+    wide = replace(OF_GRAPH, tiles=(Scale("block", 1500.0),))
+    [level] = wide(section, toys.GENES).levels
+    corner = features(
+        section, colour(), Scale("block", 1500.0), centres_um=np.array([[598.0, 478.0]])
+    )
+    np.testing.assert_array_equal(level.features, corner)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"spot": ()}, "spot is empty, expected at least one patches.Scale"),
+        ({"patches_px": 0}, "patches_px is 0, expected 1 or more, or None"),
+    ],
+)
+def test_graph_recipes_that_cannot_be_meant(setting, message):
+    with pytest.raises(ValueError, match=message):
+        GraphRecipe(**setting)
+
+
+def test_graphs_need_a_slide():
+    with pytest.raises(SectionError, match="has no slide to look at"):
+        OF_GRAPH(toys.section(image=False), toys.GENES)
+
+
+def test_tiles_that_do_not_lie_within_each_other():
+    odd = replace(OF_GRAPH, tiles=(Scale("a", 100.0), Scale("b", 250.0)))
+    with pytest.raises(ValueError, match="sides_um has 250"):
+        odd(toys.section(), toys.GENES)
+
+
+def test_asign_in_a_benchmark_with_blocks_and_with_whole_sections(tmp_path):
+    recipe = GraphRecipe(colour, spot=(SPOT,), tiles=TILES)
+    small = AsignConfig(width=8, n_heads=2, n_components=3, n_tile_components=3)
+    competitors = [
+        NetworkPredictor(
+            partial(Asign, config=small),
+            recipe,
+            FitConfig(max_epochs=3, spots_per_step=spots, learning_rate=3e-3),
+            name=f"ASIGN, {spots} at a time",
+        )
+        for spots in (5, 512)
+    ]
+    table = benchmark.evaluate(
+        leave_one_section_out(("S0", "S1", "S2"))[:1],
+        [MeanPredictor(), *competitors],
+        load=tissue,
+        folder=tmp_path / "scores",
+        n_genes=4,
+    )
+    assert len(table) == 3 * 4
+    assert table[["mse", "pcc"]].notna().all(axis=None)
+    for competitor in competitors:
+        made = benchmark.predictions(tmp_path / "scores", "S0", competitor.name)
+        (found,) = made.values()
+        assert (found.std() > 0).all()
+
+
+# Patches.
+
+
+def test_recipe_cuts_the_patches_of_any_section():
+    section = toys.section()
+    batch = PatchRecipe(60.0, 8)(section, toys.GENES)
+    expected = extract(section.slide, section.coords_px, 60.0, output_px=8)
+    assert (batch.patches.permute(0, 2, 3, 1).numpy() == expected).all()
+    assert batch.targets is None
+
+
+def test_recipe_needs_a_slide():
+    with pytest.raises(SectionError, match="section 'toy' has no slide to cut patches"):
+        PatchRecipe(60.0)(toys.section(image=False), toys.GENES)

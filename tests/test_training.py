@@ -26,7 +26,14 @@ from stlearnkit import training
 from stlearnkit.batches import Prediction, SpotPredictor
 from stlearnkit.models.cnn import STNet
 from stlearnkit.symmetries import SYMMETRIES
-from stlearnkit.training import FitConfig, TrainingError, fit, load, predict
+from stlearnkit.training import (
+    FitConfig,
+    SpotModule,
+    TrainingError,
+    fit,
+    load,
+    predict,
+)
 from stlearnkit.training._runs import save
 from stlearnkit.training._steps import Epoch, plan_epoch
 
@@ -190,6 +197,30 @@ def test_a_model_that_cannot_learn_stays_at_the_mean(tmp_path):
     assert fitted.predict(toys.batch()) == pytest.approx(
         np.tile([1.5, 1.5, 3.0], (20, 1)), abs=1e-6
     )
+
+
+def test_the_epoch_may_be_chosen_by_correlation(tmp_path, monkeypatch):
+    """Of made-up scores the highest correlation counts, whatever the error."""
+    made_up = iter([(1.0, 0.0), (0.5, 0.3), (0.7, 0.6), (0.4, 0.5), (0.3, 0.4)])
+    real = SpotModule.on_validation_epoch_end
+
+    def score(module):
+        module._validated = torch.tensor([next(made_up)])
+        real(module)
+
+    monkeypatch.setattr(SpotModule, "on_validation_epoch_end", score)
+    config = FitConfig(max_epochs=9, patience=2, choose_by="pcc")
+    fitted = fit_toys.run(tmp_path, toys.network(), config=config)
+    assert fitted.history["epoch"].tolist() == [0, 1, 2, 3, 4]  # patience is lost
+    assert fitted.best_epoch == 2
+    assert fitted.validation_error == pytest.approx(0.7)
+    assert load(tmp_path, STNet).best_epoch == 2
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_unknown_score():
+    with pytest.raises(ValueError, match="choose_by is 'luck', expected 'mse' or 'pcc"):
+        FitConfig(choose_by="luck")
 
 
 def test_training_stops_when_patience_is_lost():

@@ -10,7 +10,7 @@ PyTorch Geometric.
 All graphs are functions of coordinates alone: no chance, no labels. Exactly repeated
 coordinates are two spots in one place: at distance 0, so neighbours of each other.
 
-Taught in the chapter "Features and the linear baseline".
+Taught in the chapter "Spots as a graph".
 """
 
 __all__ = [

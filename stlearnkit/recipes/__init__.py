@@ -6,8 +6,8 @@ that looks at pictures, `ViewsRecipe`, perhaps with a `GuideRecipe`, for attenti
 across scales, `GraphRecipe` for graphs. What takes long, such as frozen features, is
 kept on disk.
 
-Taught in the chapters "A first network", "Attention across scales" and "Graphs across
-scales".
+Taught in the chapter "A first network" and, each with its model, "Attention across
+scales", "Boundaries" and "Graphs across scales".
 """
 
 __all__ = ["GraphRecipe", "GuideRecipe", "PatchRecipe", "ViewsRecipe"]

@@ -167,19 +167,11 @@ def fit(
         validated_on=_names(validation),
         fit_config=asdict(config),
     )
-    model.prepare(train)
-    train, validation = (
-        [model.condense(batch) for batch in batches] for batches in (train, validation)
-    )
-    if model.n_hops is not None:
-        train = [
-            block
-            for batch in train
-            for _, block in batch.blocks(
-                n_hops=model.n_hops, max_spots=config.spots_per_step
-            )
-        ]
-    module = SpotModule(model, train, validation, config)
+    if folder is not None and _trainer.is_finished(folder):
+        run.claim(folder)
+        load_weights(model, folder)
+        return Fitted(model.eval(), run, _trainer.read_history(folder))
+    module = _module_of(model, train, validation, config)
     if folder is not None:
         history = _trainer.train(module, run, folder, progress=progress, **trainer)
         return Fitted(model, run, history)
@@ -213,6 +205,23 @@ def load(folder: Path, model_class: type[SpotPredictor]) -> Fitted:
     model = model_class.blank(len(run.genes), config)
     load_weights(model, folder)
     return Fitted(model.eval(), run, _trainer.read_history(folder))
+
+
+def _module_of(
+    model: SpotPredictor,
+    train: Sequence[SectionBatch],
+    validation: Sequence[SectionBatch],
+    config: FitConfig,
+) -> SpotModule:
+    """Prepare the model, and do with each batch what is to be done once."""
+    model.prepare(train)
+    taught, judged = (
+        [model.condense(batch) for batch in batches] for batches in (train, validation)
+    )
+    if model.n_hops is not None:
+        sizes = {"n_hops": model.n_hops, "max_spots": config.spots_per_step}
+        taught = [block for batch in taught for _, block in batch.blocks(**sizes)]
+    return SpotModule(model, taught, judged, config)
 
 
 def _names(batches: Sequence[SectionBatch]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The Lightning trainer behind `training.fit`: logs, stopping, saving, resuming."""
 
-__all__ = ["read_history", "train"]
+__all__ = ["is_finished", "read_history", "train"]
 
 import logging
 import math
@@ -118,6 +118,11 @@ class _Keeper(Checkpoint):
         save(self.folder / HISTORY, table.encode())
 
 
+def is_finished(folder: Path) -> bool:
+    """Return whether the run of a folder has come to its end."""
+    return (folder / _DONE).exists()
+
+
 def train(
     module: SpotModule,
     run: Run,
@@ -155,18 +160,17 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     run.claim(folder)
-    if not (folder / _DONE).exists():
-        # The steps seed torch; what the caller draws next should not depend on that.
-        # That is not kept up on GPUs: to ask for their state would already occupy them.
-        with _quiet(), _interruptible(), torch.random.fork_rng(devices=[]):
-            trainer = _make_trainer(module.config, folder, progress, **options)
-            if trainer.world_size > 1 and not shared:
-                raise ValueError(
-                    f"folder is None, but {trainer.world_size} processes train "
-                    "together. Give a folder that all of them see."
-                )
-            _run_trainer(trainer, module, folder)
-        save(folder / _DONE, b"")
+    # The steps seed torch; what the caller draws next should not depend on that.
+    # That is not kept up on GPUs: to ask for their state would already occupy them.
+    with _quiet(), _interruptible(), torch.random.fork_rng(devices=[]):
+        trainer = _make_trainer(module.config, folder, progress, **options)
+        if trainer.world_size > 1 and not shared:
+            raise ValueError(
+                f"folder is None, but {trainer.world_size} processes train "
+                "together. Give a folder that all of them see."
+            )
+        _run_trainer(trainer, module, folder)
+    save(folder / _DONE, b"")
     load_weights(module.model, folder)
     module.model.eval()
     return read_history(folder)

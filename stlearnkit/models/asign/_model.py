@@ -73,12 +73,9 @@ class Asign(SpotPredictor):
         self.inputs = SpotInputs(config.n_components, config.radii_um)
         self.project = torch.nn.Linear(config.n_inputs, config.width)
         self.dropout = torch.nn.Dropout(config.dropout)
-        self.tiles = torch.nn.ModuleDict(
-            {name: TileBranch(config) for name in config.levels}
-        )
-        self.looks = torch.nn.ModuleDict(
-            {name: TileLook(config) for name in config.levels}
-        )
+        names = config.levels
+        self.tiles = torch.nn.ModuleDict({name: TileBranch(config) for name in names})
+        self.looks = torch.nn.ModuleDict({name: TileLook(config) for name in names})
         self.graph = GraphLayers(config, config.depth)
         self.mix = mix_of(config, config.depth)
         self.backbone, self.picture = None, None
@@ -99,7 +96,7 @@ class Asign(SpotPredictor):
                 name: torch.nn.Sequential(
                     torch.nn.LayerNorm(config.width), head(config.width, profile)
                 )
-                for name in ("spot", *config.levels)
+                for name in ("spot", *names)
             }
         )
         if not config.asks:

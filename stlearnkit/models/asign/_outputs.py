@@ -32,6 +32,6 @@ class AsignAttention:
     """The edges between all spots: row 1 looks at row 0."""
     neighbours: tuple[Float[torch.Tensor, "edges heads"], ...]
     """In each graph layer, the weight of each edge among those to the same spot."""
-    layers: Float[torch.Tensor, "queries heads layers"]
+    layers: Float[torch.Tensor, "queries heads _"]
     """Over the states of a spot in all layers, from before the first to the last; the
     mean over asking layers."""
