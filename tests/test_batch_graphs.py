@@ -230,9 +230,8 @@ def test_blocks_without_queries_are_left_out():
 
 def test_blocks_without_edges():
     batch = replace(joined(), edges=None)
-    with pytest.raises(
-        ValueError, match="section 'toy' has no edges, along which it c"
-    ):
+    message = "section 'toy' has no edges, along which it could.* recipes.GraphRecipe"
+    with pytest.raises(ValueError, match=message):
         batch.blocks(n_hops=1, max_spots=2)
     with pytest.raises(ValueError, match="max_spots is 0, expected 1 or more"):
         joined().blocks(n_hops=1, max_spots=0)

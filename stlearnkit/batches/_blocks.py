@@ -29,7 +29,7 @@ def blocks(
     if batch.edges is None:
         raise ValueError(
             f"the batch of section {batch.sections[0]!r} has no edges, along which it "
-            "could be cut. Make it by batches.GraphRecipe."
+            "could be cut. Make it by recipes.GraphRecipe."
         )
     graph = batch.edges.graph(batch.n_spots)
     places = batch.coords_um[:, :2].cpu().double().numpy()
