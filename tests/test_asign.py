@@ -14,6 +14,7 @@ from stlearnkit.graphs import ScaleGraph, SpotGraph, knn, radius
 from stlearnkit.models.asign import Asign, AsignConfig
 from stlearnkit.models.asign._layers import GraphLayers, LayerMix, edge_features
 from stlearnkit.models.asign._loss import correlation_loss
+from stlearnkit.symmetries import SYMMETRIES
 from stlearnkit.training import FitConfig, fit, load, predict
 
 TINY = AsignConfig(
@@ -316,6 +317,27 @@ def test_blocks_predict_as_the_whole_section(config):
         wrong = torch.cat([expression(model, part) for _, part in parts]).numpy()
         rows = np.concatenate([rows.numpy() for rows, _ in parts])
         assert np.abs(wrong - whole[rows]).max() > 1e-4
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_one_look_is_as_good_as_eight(symmetry, monkeypatch):
+    batch, model = section(), network()
+    turned = expression(model, batch.transformed(symmetry))
+    torch.testing.assert_close(turned, expression(model, batch), atol=1e-5, rtol=1e-5)
+    asked = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda b: asked.append(b) or forward(b))
+    predict(model, batch)
+    assert len(asked) == 1
+
+
+def test_a_trained_picture_is_looked_at_eight_times(monkeypatch):
+    batch, model = section(), network(replace(TINY, **TRAINED))
+    asked = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda b: asked.append(b) or forward(b))
+    predict(model, batch, spots_per_step=20)
+    assert len(asked) == 8
 
 
 def test_two_evaluations_agree():

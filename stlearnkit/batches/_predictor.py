@@ -45,6 +45,9 @@ class SpotPredictor(torch.nn.Module, ABC):
     """The configuration it was built with."""
     n_genes: int
     """Number of genes it predicts."""
+    symmetric: bool = False
+    """Whether a prediction is the same however the tissue is turned or mirrored, so
+    that `training.predict` need look but once."""
     n_hops: int | None = None
     """How many times a graph network follows the edges of a batch: a large section is
     then trained on and predicted in blocks, see `SectionBatch.blocks`. None for all

@@ -206,7 +206,8 @@ def predict(
     batch
         The section. Its targets, if any, are not looked at.
     n_symmetries
-        How many of the eight to take the mean over; 1 is the picture as it is.
+        How many of the eight to take the mean over; 1 is the picture as it is, and
+        enough for a model that is symmetric itself.
     spots_per_step
         Queries at a time, all symmetries one by one. Memory grows with it, and what a
         model works out for the whole section is worked out for each part. Without it,
@@ -223,12 +224,13 @@ def predict(
         spots_per_step = _N_FEATURES_ONLY if batch.patches is None else _N_PATCHES
     if spots_per_step < 1:
         raise ValueError(f"spots_per_step is {spots_per_step}, expected at least 1.")
+    looks = SYMMETRIES[: 1 if model.symmetric else n_symmetries]
     was_training = model.training
     device = next(model.parameters()).device
     model.eval()
     predicted = np.full((batch.n_queries, model.n_genes), np.nan)
     for rows, part in _parts(model, batch, spots_per_step, device):
-        turned = (part.transformed(s) for s in SYMMETRIES[:n_symmetries])
+        turned = (part.transformed(symmetry) for symmetry in looks)
         outputs = torch.stack([model(view).expression for view in turned])
         # Double precision on the CPU only: Apple's GPUs have none.
         predicted[rows.numpy()] = outputs.cpu().double().mean(dim=0).numpy()

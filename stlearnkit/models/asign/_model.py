@@ -69,6 +69,7 @@ class Asign(SpotPredictor):
         super().__init__()
         self.config = config = config or AsignConfig()
         self.n_genes = len(profile)
+        self.symmetric = config.backbone is None  # features, distances and no more
         self.n_hops = max(config.depth, config.tile_depth if config.levels else 0)
         self.inputs = SpotInputs(config.n_components, config.radii_um)
         self.project = torch.nn.Linear(config.n_inputs, config.width)
