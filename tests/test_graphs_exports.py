@@ -14,8 +14,8 @@ from torch_geometric.data import Batch
 from torch_geometric.nn import GATv2Conv, SimpleConv
 
 from stlearnkit import graphs
+from stlearnkit._pyg import quiet_import
 from stlearnkit.datasets import her2st
-from stlearnkit.graphs._export import _quiet_import
 
 CORNER_UM = np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0], [400.0, 0.0]])
 SIDES_UM = {"region": 100.0, "district": 200.0}
@@ -307,7 +307,7 @@ def test_the_room_does_not_import_torch():
 
 
 def test_what_torch_says_of_geometrics_import_is_silenced_and_nothing_else():
-    with _quiet_import():
+    with quiet_import():
         warnings.warn("`torch.jit.script` is deprecated. Please", FutureWarning, 2)
         with pytest.raises(FutureWarning, match=r"`torch\.jit\.trace` is deprecated"):
             warnings.warn("`torch.jit.trace` is deprecated.", FutureWarning, 2)
