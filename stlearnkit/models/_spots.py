@@ -1,12 +1,20 @@
 """What models of whole sections know of a spot, and what they say of it at first."""
 
-__all__ = ["SpotInputs", "disc_means", "features", "head", "line", "sections"]
+__all__ = [
+    "SpotInputs",
+    "disc_means",
+    "features",
+    "head",
+    "line",
+    "patches",
+    "sections",
+]
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from stlearnkit.batches import SectionBatch
 from stlearnkit.graphs import radius
@@ -28,6 +36,23 @@ def features(batch: SectionBatch) -> Float[torch.Tensor, "spots features"]:
             "recipes.GraphRecipe."
         )
     return batch.features
+
+
+def patches(batch: SectionBatch) -> UInt8[torch.Tensor, "queries 3 side side"]:
+    """Return the pictures of the queries.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if batch.patches is None:
+        raise ValueError(
+            f"the batch of section {batch.sections[0]!r} has no patches, which the "
+            "backbone is trained on: give recipes.ViewsRecipe or GraphRecipe "
+            "patches_px=112."
+        )
+    return batch.patches
 
 
 def sections(batch: SectionBatch) -> Iterator[Bool[torch.Tensor, " spots"]]:

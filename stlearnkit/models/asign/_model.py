@@ -15,7 +15,7 @@ from stlearnkit.batches import Level, Prediction, SectionBatch, SpotPredictor
 from stlearnkit.models._backbone import Backbone
 from stlearnkit.models._rates import groups_by_rate
 from stlearnkit.models._silence import silence
-from stlearnkit.models._spots import SpotInputs, features, head, line
+from stlearnkit.models._spots import SpotInputs, features, head, line, patches
 from stlearnkit.models.asign import _needs as needs
 from stlearnkit.models.asign._config import AsignConfig
 from stlearnkit.models.asign._layers import (
@@ -166,7 +166,7 @@ class Asign(SpotPredictor):
         tokens, tiles = self._look(batch, self.dropout(self.project(inputs)))
         tokens = self._mixed(self._states(batch, tokens))
         if self.backbone is not None and self.picture is not None:
-            seen = self.picture(self.backbone(needs.patches(batch)))
+            seen = self.picture(self.backbone(patches(batch)))
             tokens = tokens.index_add(0, batch.queries, self.dropout(seen).to(tokens))
         predicted = self.heads["spot"](tokens).float()  # else half, if mixed
         if self.line is not None:

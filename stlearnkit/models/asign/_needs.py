@@ -1,11 +1,8 @@
 """What ASIGN needs of a batch, or one clear word on what is missing."""
 
-__all__ = ["edges", "levels", "patches"]
+__all__ = ["edges", "levels"]
 
 from collections.abc import Sequence
-
-import torch
-from jaxtyping import UInt8
 
 from stlearnkit.batches import Edges, Level, SectionBatch
 
@@ -44,19 +41,3 @@ def levels(batch: SectionBatch, names: Sequence[str]) -> dict[str, Level]:
             "of GraphRecipe(tiles=...)."
         )
     return {name: found[name] for name in names}
-
-
-def patches(batch: SectionBatch) -> UInt8[torch.Tensor, "queries 3 side side"]:
-    """Return the pictures of the queries.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    if batch.patches is None:
-        raise ValueError(
-            f"the batch of section {batch.sections[0]!r} has no patches, which the "
-            "backbone is trained on: GraphRecipe(patches_px=112)."
-        )
-    return batch.patches

@@ -15,7 +15,14 @@ from stlearnkit.batches import Prediction, SectionBatch, SpotPredictor
 from stlearnkit.models._backbone import Backbone
 from stlearnkit.models._rates import groups_by_rate
 from stlearnkit.models._silence import silence
-from stlearnkit.models._spots import SpotInputs, features, head, line, sections
+from stlearnkit.models._spots import (
+    SpotInputs,
+    features,
+    head,
+    line,
+    patches,
+    sections,
+)
 from stlearnkit.models.attention import Block
 from stlearnkit.models.triplex import _needs as needs
 from stlearnkit.models.triplex._branches import (
@@ -315,4 +322,4 @@ class Triplex(SpotPredictor):
         """Return each query's map as the encoder, or the own network, gives it."""
         if self.backbone is None:
             return needs.grid(batch, "spot")
-        return self.backbone.maps(needs.patches(batch))
+        return self.backbone.maps(patches(batch))

@@ -4,7 +4,6 @@ __all__ = [
     "boundaries",
     "grid",
     "inside",
-    "patches",
     "surroundings",
 ]
 
@@ -29,22 +28,6 @@ def grid(batch: SectionBatch, name: str) -> Num[torch.Tensor, "queries _ _ _"]:
             f"{sorted(batch.grids)}. Make it by recipes.ViewsRecipe({how})."
         )
     return batch.grids[name]
-
-
-def patches(batch: SectionBatch) -> UInt8[torch.Tensor, "queries 3 side side"]:
-    """Return the pictures of the queries.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    if batch.patches is None:
-        raise ValueError(
-            f"the batch of section {batch.sections[0]!r} has no patches, which the "
-            "backbone is trained on: ViewsRecipe(patches_px=112)."
-        )
-    return batch.patches
 
 
 def surroundings(
