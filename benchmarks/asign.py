@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from clocks import EpochClock
 
 from stlearnkit.batches import SectionBatch
 from stlearnkit.datasets import her2st
@@ -40,24 +40,6 @@ N_FEATURES, N_TILE_FEATURES, N_GENES = 3840, 1280, 250
 PITCH_UM = 200.0
 
 
-class Clock(Callback):
-    """Seconds of each epoch up to its validation: by the clock, of the processor."""
-
-    def __init__(self) -> None:
-        self.seconds: list[str] = []
-
-    def on_train_epoch_start(self, *_: object) -> None:
-        """Start."""
-        self.started = time.perf_counter(), time.process_time()
-
-    def on_validation_start(self, trainer: object, *_: object) -> None:
-        """Stop, if an epoch came before."""
-        if not trainer.sanity_checking:
-            ended = time.perf_counter(), time.process_time()
-            wall, used = (b - a for a, b in zip(self.started, ended, strict=True))
-            self.seconds.append(f"{wall:.2f} ({used:.2f})")
-
-
 def epochs() -> None:
     """Print the time of an epoch on five sections, in blocks of 32 spots and whole."""
     sections = {name: her2st(name) for name in (*TRAIN, VALIDATION)}
@@ -73,7 +55,7 @@ def epochs() -> None:
     print(f"{n_spots} spots of {', '.join(TRAIN)}, {n_threads} threads")
     print("seconds by the clock (of the processor)")
     for spots in (32, 512):
-        clock, model = Clock(), Asign(profile)
+        clock, model = EpochClock(), Asign(profile)
         fit(
             model,
             taught,

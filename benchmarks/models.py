@@ -22,8 +22,8 @@ attention is a plain mean, and without its line, as published, and the mean of t
 three, whose networks differ in kind and not by chance alone; beside BG-TRIPLEX its
 controls: maps of other spots, brightness in place of edges, and empty maps, which is
 TRIPLEX with as many weights. ASIGN has the same number of networks, and stands beside
-itself without asking, line, tiles, graph or consistency. Epochs of all three are chosen
-by correlation, which the trials found better.
+itself without asking, tiles, graph or consistency, and with a line. Epochs of all three
+are chosen by correlation, which the trials found better.
 """
 
 import argparse
@@ -172,7 +172,6 @@ def main() -> None:
         (short_stnet(runs), asked.seeds),
         (triplex(runs), asked.seeds),
         (guided(runs, "BG-TRIPLEX"), asked.seeds),
-        (guided(runs, "BG-TRIPLEX, empty maps", "blank"), asked.seeds),
         (asign(runs), asked.seeds),
         (MeanOf((triplex(runs), asign(runs)), name="TRIPLEX and ASIGN"), asked.seeds),
         *(
@@ -182,10 +181,11 @@ def main() -> None:
                 triplex(runs, "TRIPLEX, means", asks=False),
                 triplex(runs, "TRIPLEX, no line", line=False),
                 varied(runs),
+                guided(runs, "BG-TRIPLEX, empty maps", "blank"),
                 guided(runs, "BG-TRIPLEX, others' maps", "shuffled"),
                 guided(runs, "BG-TRIPLEX, grey for edges", "grey"),
                 asign(runs, "ASIGN, means", asks=False),
-                asign(runs, "ASIGN, no line", line=False),
+                asign(runs, "ASIGN, with line", line=True),
                 asign(runs, "ASIGN, no tiles", levels=()),
                 asign(runs, "ASIGN, no graph", depth=0, tile_depth=0),
                 asign(runs, "ASIGN, no consistency", consistency_weight=0.0),

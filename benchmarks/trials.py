@@ -129,17 +129,18 @@ def of_asign(training: dict[str, Any] | None = None, **model: Any) -> Variant:
 OF_SEVERAL = {
     "TRIPLEX, epoch by error": Variant(),
     "TRIPLEX": Variant(training={"choose_by": "pcc"}),
-    "ASIGN, epoch by error": of_asign({"choose_by": "mse"}),
     "ASIGN": of_asign(),
-    "ASIGN, whole sections": of_asign(
+    "ASIGN, with line": of_asign(line=True),
+    "ASIGN, with line, epoch by error": of_asign({"choose_by": "mse"}, line=True),
+    "ASIGN, with line, whole sections": of_asign(
         {
             "spots_per_step": 512,
             "learning_rate": 1e-3,
             "max_epochs": 80,
             "patience": 15,
-        }
+        },
+        line=True,
     ),
-    "ASIGN, no line": of_asign(line=False),
     "ASIGN, no tiles": of_asign(levels=()),
     "ASIGN, no graph of spots": of_asign(depth=0),
     "ASIGN, no correlation in the loss": of_asign(correlation_weight=0.0),

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from clocks import EpochClock, now, since
 
 from stlearnkit.batches import SectionBatch
 from stlearnkit.datasets import her2st
@@ -41,33 +41,6 @@ N_EPOCHS = 2
 SIZES = (1000, 5000, 20_000, 50_000)
 N_QUERIES, N_FEATURES, N_GENES = 32, 1280, 250
 PITCH_UM = 100.0
-
-
-class Clock(Callback):
-    """Seconds of each epoch up to its validation: by the clock, of the processor."""
-
-    def __init__(self) -> None:
-        self.seconds: list[str] = []
-
-    def on_train_epoch_start(self, *_: object) -> None:
-        """Start."""
-        self.started = now()
-
-    def on_validation_start(self, trainer: object, *_: object) -> None:
-        """Stop, if an epoch came before."""
-        if not trainer.sanity_checking:
-            self.seconds.append(since(self.started))
-
-
-def now() -> tuple[float, float]:
-    """Return the clock's time and the processor's, of all threads."""
-    return time.perf_counter(), time.process_time()
-
-
-def since(started: tuple[float, float]) -> str:
-    """Return what has passed, in seconds."""
-    wall, processor = (b - a for a, b in zip(started, now(), strict=True))
-    return f"{wall:.2f} ({processor:.2f})"
 
 
 def epochs() -> None:
@@ -91,7 +64,7 @@ def epochs() -> None:
     first.prepare(taught)
     print(f"components, once: {since(started)}", flush=True)
     for name, config in MODELS.items():
-        clock, model = Clock(), Triplex(profile, config)
+        clock, model = EpochClock(), Triplex(profile, config)
         fit(
             model,
             taught,

@@ -221,7 +221,7 @@ CONFIGS = {
     "no tiles": replace(TINY, levels=()),
     "no graph": replace(TINY, depth=0, tile_depth=0),
     "last layer": replace(TINY, all_layers=False),
-    "no line": replace(TINY, line=False),
+    "with line": replace(TINY, line=True),
     "plain means": replace(TINY, asks=False),
     "trained": replace(TINY, **TRAINED),
 }

@@ -61,6 +61,14 @@ def test_what_is_left_beyond_library_size_is_that_of_the_notebook():
     assert sentence in README
 
 
+def test_tables_of_the_benchmark_are_those_of_its_file(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    import tables
+
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    assert f"{tables.START}\n{tables.written()}\n{tables.END}" in text
+
+
 def of_sections(predictor: str, claim: str) -> "pd.Series[float]":
     """Return a network's PCC for each test section, mean over seeds."""
     rows = BENCHMARK.query(

@@ -24,6 +24,7 @@ from jaxtyping import Float, UInt8
 
 from stlearnkit.batches import Prediction, SectionBatch, SpotPredictor
 from stlearnkit.models._backbone import Backbone
+from stlearnkit.models._settings import check_shares, check_speeds
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,8 @@ class STNetConfig:
             If `dropout` is not in [0, 1), `head_speed` not positive, or
             `n_frozen_stages` below -1.
         """
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected 0 to below 1.")
-        if not 0 < self.head_speed < float("inf"):
-            raise ValueError(f"head_speed is {self.head_speed}, expected above 0.")
+        check_shares(self, "dropout")
+        check_speeds(self, "head_speed")
         if self.n_frozen_stages < -1:
             raise ValueError(
                 f"n_frozen_stages is {self.n_frozen_stages}, expected -1 for all "

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from stlearnkit.models._settings import (
+    check_least,
+    check_radii,
+    check_shares,
+    check_speeds,
+)
 from stlearnkit.models.attention import Block, CrossBlock
 
 
@@ -108,30 +114,18 @@ class TriplexConfig:
             See the class.
         """
         object.__setattr__(self, "radii_um", tuple(self.radii_um))  # lists from JSON
-        for name in ("n_components", "n_cells", "section_depth", "guide_width"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, expected 1 or more."
-                )
+        sizes = ("n_components", "n_cells", "section_depth", "guide_width")
+        check_least(self, 1, *sizes)
+        check_radii(self.radii_um)
+        check_shares(self, "line_dropout")
+        check_speeds(self, "guide_speed", "backbone_speed")
         if self.neighbourhood_depth < 0:
             raise ValueError(
                 f"neighbourhood_depth is {self.neighbourhood_depth}, expected 0 or "
                 "more; with 0 the cells do not attend to each other."
             )
-        if not all(0 < radius < float("inf") for radius in self.radii_um):
-            raise ValueError(
-                f"radii_um is {self.radii_um}, expected micrometres above 0, such as "
-                "1.25 times the spot pitch."
-            )
-        if not 0 <= self.line_dropout < 1:
-            raise ValueError(
-                f"line_dropout is {self.line_dropout}, expected 0 to below 1."
-            )
         if not 0 <= self.distillation <= 1:
             raise ValueError(f"distillation is {self.distillation}, expected 0 to 1.")
-        for name in ("guide_speed", "backbone_speed"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}, expected above 0.")
         if self.guide_query not in ("image", "boundary"):
             raise ValueError(
                 f"guide_query is {self.guide_query!r}, expected 'image' or 'boundary'."
