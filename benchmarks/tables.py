@@ -36,6 +36,9 @@ PREDICTORS = [
     "ASIGN, no consistency",
     "ASIGN, with line",
     "TRIPLEX and ASIGN",
+    "TRIPLEX, epoch by error",
+    "BG-TRIPLEX, epoch by error",
+    "BG-TRIPLEX, empty maps, epoch by error",
 ]
 Pairs = tuple[tuple[str, str], ...]
 PARTS: Pairs = (
@@ -46,12 +49,14 @@ PARTS: Pairs = (
     ("BG-TRIPLEX", "BG-TRIPLEX, empty maps"),
     ("BG-TRIPLEX", "BG-TRIPLEX, others' maps"),
     ("BG-TRIPLEX", "BG-TRIPLEX, grey for edges"),
+    ("BG-TRIPLEX, epoch by error", "BG-TRIPLEX, empty maps, epoch by error"),
     ("ASIGN", "ASIGN, means"),
     ("ASIGN", "ASIGN, no tiles"),
     ("ASIGN", "ASIGN, no graph"),
     ("ASIGN", "ASIGN, no consistency"),
     ("ASIGN", "ASIGN, with line"),
     ("ASIGN", "TRIPLEX"),
+    ("TRIPLEX", "TRIPLEX, epoch by error"),
     ("TRIPLEX and ASIGN", "ASIGN"),
 )
 """What is compared section by section: a model and what it is to be better than."""
