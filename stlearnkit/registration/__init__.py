@@ -4,7 +4,7 @@
 16 µm. `coarse` tries every rotation, both handednesses and every shift; `rigid` and
 `affine` improve on the best by Gauss and Newton's method; `quality` says how far a map
 can be trusted. `align` does all of it for two sections, and refuses with its reasons
-what cannot be right.
+what cannot be right; `align_stack` does it for a whole stack.
 
 Taught in the chapter "Aligning sections".
 """
@@ -14,6 +14,7 @@ __all__ = [
     "WorkingImage",
     "affine",
     "align",
+    "align_stack",
     "coarse",
     "quality",
     "rigid",
@@ -22,5 +23,6 @@ __all__ = [
 from stlearnkit.registration._align import align
 from stlearnkit.registration._fine import affine, rigid
 from stlearnkit.registration._quality import quality
+from stlearnkit.registration._stack import align_stack
 from stlearnkit.registration._sweep import coarse
 from stlearnkit.registration._working import RegistrationError, WorkingImage
