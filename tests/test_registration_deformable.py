@@ -208,13 +208,12 @@ def test_bending_brings_landmarks_no_further_apart():
     pairs = [*pairwise(lung), *pairwise(bulb)]
     ratios = []
     for one, other in [*pairs, (lung[0], lung[2])]:
-        ours, theirs = (
-            WorkingImage.of_slide(each.slide, each.name) for each in (one, other)
-        )
+        # The scale of the lung is not published; its lesion is then about 3 mm wide.
+        fixed_mpp, moving_mpp = (each.slide.mpp or 5.0 for each in (one, other))
+        ours = WorkingImage.of_slide(one.slide, one.name, mpp=fixed_mpp)
+        theirs = WorkingImage.of_slide(other.slide, other.name, mpp=moving_mpp)
         start = align(ours, theirs).transform
-        fixed, moving = (
-            each.landmarks_px * (each.slide.mpp or 1.0) for each in (one, other)
-        )
+        fixed, moving = one.landmarks_px * fixed_mpp, other.landmarks_px * moving_mpp
         scores = [
             evaluate(transform, moving, fixed, diagonal=one.diagonal_px).median_tre
             for transform in (start, deformable(ours, theirs, start))

@@ -1,6 +1,6 @@
 """All steps in one call, with a refusal where the result cannot be right."""
 
-__all__ = ["Alignment", "align"]
+__all__ = ["Alignment", "align", "between"]
 
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ def align(fixed: Section | WorkingImage, moving: Section | WorkingImage) -> Alig
     start = rigid(ours, theirs, candidates.best.transform, factors=(4, 2))
     forth = affine(ours, theirs, start)
     back = affine(theirs, ours, start.inverse())
-    transform = _between(forth, back.inverse())
+    transform = between(forth, back.inverse())
     measured = quality(ours, theirs, transform, candidates=candidates)
     known = ours.scale_is_known and theirs.scale_is_known
     found = objections(measured, scale_is_known=known)
@@ -74,7 +74,7 @@ def _pictured(section: Section | WorkingImage) -> WorkingImage:
     return WorkingImage.of_section(section)
 
 
-def _between(one: Affine2D, other: Affine2D) -> Affine2D:
+def between(one: Affine2D, other: Affine2D) -> Affine2D:
     """Return the map half way between two that are close to each other."""
     rest = (one.inverse() @ other).matrix
     half = one.matrix @ expm(np.real(logm(rest)) / 2)

@@ -18,10 +18,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import expm
 
-from stlearnkit.registration._levels import REACH_UM, TEXTURE_PX, Level, pull
+from stlearnkit.registration._levels import REACH_UM, Level, pull
 
 _WIDEST_UM = 100.0  # error of the outline beyond which it belongs to something else
 ALONG_UM = 300.0  # of outline give one independent statement
+_SQUARE_UM = 300.0
 _CUT = 2.5  # standard deviations beyond which a pixel belongs to something else
 _LONGEST_PX = 2.0  # step; images are linear over no more
 _SHORTEST_PX = 0.02  # step after which the search ends
@@ -136,8 +137,6 @@ def _texture(
     error = (ours - ours_mean) - gain * (theirs - theirs_mean)
     spread = 1.4826 * float(np.median(np.abs(error))) + 1e-6
     weight = weight / (1 + (error / (_CUT * spread)) ** 2) ** 2
-    noise = float(weight @ error**2 / weight.sum()) + 1e-6
-    weight = weight / (noise * 4 * np.pi * TEXTURE_PX**2)
     return _evidence(fixed, gain * pulled, at, error, weight, radius, n_free)
 
 
@@ -158,8 +157,6 @@ def _outline(
     spread = 1.4826 * float(np.median(np.abs(error)))
     spread = min(max(spread, fixed.um_per_px), _WIDEST_UM)
     weight = 1 / (1 + (error / spread) ** 2) ** 2
-    alike_px = 2 * REACH_UM * ALONG_UM / fixed.um_per_px**2
-    weight = weight / (spread**2 * alike_px)
     pulled = np.where(np.isfinite(pulled), pulled, fixed.inside_um)
     return _evidence(fixed, pulled, at, error, weight, radius, n_free)
 
@@ -183,4 +180,12 @@ def _evidence(  # noqa: PLR0917
         columns += [right * x + down * y, right * x - down * y, right * y + down * x]
     effect = np.stack(columns)  # by how much the error falls per µm of each motion
     weighted = effect * weight
-    return _Evidence(weighted @ effect.T, -weighted @ error)
+    information = weighted @ effect.T
+    # Neighbouring pixels say the same: only squares of some size are independent.
+    across, along = np.floor(fixed.places_um[:, at] / _SQUARE_UM).astype(int)
+    across, along = across - across.min(), along - along.min()
+    square = across * (along.max() + 1) + along
+    pulls = np.stack([np.bincount(square, weights=one) for one in -weighted * error])
+    noise = np.trace(np.linalg.lstsq(information, pulls @ pulls.T, rcond=None)[0])
+    noise = max(float(noise) / n_free, 1e-9)
+    return _Evidence(information / noise, pulls.sum(axis=1) / noise)

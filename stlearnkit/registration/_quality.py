@@ -12,19 +12,17 @@ from stlearnkit.registration._gauss_newton import refine, strain
 from stlearnkit.registration._levels import pull
 from stlearnkit.registration._sweep import (
     APART_UM,
-    FACTOR,
+    FINER,
     Candidates,
     apart_um,
     coarse,
-    evidence,
 )
 from stlearnkit.registration._working import WorkingImage
 
 SCALE = (0.8, 1.25)
 MIN_DICE = 0.6
-MIN_EVIDENCE = 12.0  # nats; about e^12 poses are told apart, one is this good by chance
-MIN_MARGIN = 0.1
-_MIDDLE = 2  # factor of the level of 32 µm, at which most is measured
+MIN_EVIDENCE = 5.0  # nats; sections of two patients reach that
+MIN_MARGIN = 2.0  # nats; seven times as likely as any other pose
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,10 @@ class Quality:
     ncc_before, ncc_after
         Correlation of texture over shared tissue, as the slides came and aligned.
     evidence
-        For the map against chance, in nats.
+        For the best rigid pose near the map, in nats: the logarithm of how many times
+        likelier what is seen is than by chance. 0 if no such pose was found.
     margin
-        By how much less evidence the best other pose has, as a share; below 0 if it
-        has more.
+        Evidence beyond that of the best pose more than 300 µm away, in nats.
     scale
         Growth of lengths: root of the ratio of areas.
     shear
@@ -98,13 +96,11 @@ def quality(
     matrix = moving.matrix_um(transform, fixed)
     if candidates is None:
         candidates = coarse(fixed, moving)
-    ours, theirs = fixed.level(FACTOR), moving.level(FACTOR)
-    found = float(evidence(ours, theirs, matrix).sum())
-    others = [
-        pose.evidence
-        for pose in candidates.poses
-        if apart_um(theirs, moving.matrix_um(pose.transform, fixed), matrix) > APART_UM
-    ]
+    ours, theirs = fixed.level(FINER), moving.level(FINER)
+    near, far = [0.0], [0.0]
+    for pose in candidates.poses:
+        away_um = apart_um(theirs, moving.matrix_um(pose.transform, fixed), matrix)
+        (near if away_um <= APART_UM else far).append(pose.evidence)
     alone = [
         refine(ours, theirs, matrix, cues=(cue,)) for cue in ("texture", "outline")
     ]
@@ -115,8 +111,8 @@ def quality(
         overlap,
         _ncc(fixed, moving, np.eye(3)),
         _ncc(fixed, moving, matrix),
-        found,
-        1 - max([*others, 0.0]) / max(found, 1e-9),
+        max(near),
+        max(near) - max(far),
         float(np.exp(growth)),
         float(np.exp(2 * np.hypot(*shears)) - 1),
         bool(np.linalg.det(matrix[:2, :2]) < 0),
@@ -144,8 +140,8 @@ def objections(measured: Quality, *, scale_is_known: bool) -> list[str]:
         )
     if measured.margin < MIN_MARGIN:
         found.append(
-            f"margin is {measured.margin:.2f}, expected {MIN_MARGIN} or more: another "
-            "pose fits as well"
+            f"margin is {measured.margin:.1f} nats, expected {MIN_MARGIN:.0f} or more: "
+            "another pose fits as well"
         )
     return found
 
@@ -154,7 +150,7 @@ def _ncc(
     fixed: WorkingImage, moving: WorkingImage, matrix: Float[np.ndarray, "3 3"]
 ) -> float:
     """Return the correlation of texture over shared tissue, 0 where there is none."""
-    ours, theirs = fixed.level(_MIDDLE), moving.level(_MIDDLE)
+    ours, theirs = fixed.level(FINER), moving.level(FINER)
     weight = ours.tissue * pull(theirs.tissue, theirs, ours, matrix)
     if weight.sum() < 1:
         return 0.0
@@ -170,7 +166,7 @@ def _overlaps(
     fixed: WorkingImage, moving: WorkingImage, matrix: Float[np.ndarray, "3 3"]
 ) -> tuple[float, float]:
     """Return Dice, and the share of the smaller tissue, where both slides reach."""
-    ours, theirs = fixed.level(_MIDDLE), moving.level(_MIDDLE)
+    ours, theirs = fixed.level(FINER), moving.level(FINER)
     shared = float((ours.tissue * pull(theirs.tissue, theirs, ours, matrix)).sum())
     seen = _on_slide(moving, np.linalg.inv(matrix), ours.places_um)
     ours_area = float(ours.tissue[seen].sum())
@@ -201,7 +197,7 @@ def _inverse_um(
     fixed: WorkingImage, moving: WorkingImage, matrix: Float[np.ndarray, "3 3"]
 ) -> float:
     """Return how far the map back is from the inverse, both refined as affine maps."""
-    ours, theirs = fixed.level(_MIDDLE), moving.level(_MIDDLE)
+    ours, theirs = fixed.level(FINER), moving.level(FINER)
     sd = np.full(3, 0.03)
     forth = refine(ours, theirs, matrix, strain_sd=sd)
     back = refine(theirs, ours, np.linalg.inv(matrix), strain_sd=sd)

@@ -1,6 +1,13 @@
 """The coarse step: every rotation, both handednesses, every shift."""
 
-__all__ = ["FACTOR", "Candidate", "Candidates", "apart_um", "coarse", "evidence"]
+__all__ = [
+    "FACTOR",
+    "FINER",
+    "Candidate",
+    "Candidates",
+    "apart_um",
+    "coarse",
+]
 
 from dataclasses import dataclass
 from itertools import product
@@ -15,10 +22,12 @@ from stlearnkit.registration._gauss_newton import ALONG_UM, refine
 from stlearnkit.registration._levels import TEXTURE_PX, Level, pull
 from stlearnkit.registration._working import WorkingImage
 
-FACTOR = 4  # pixels of 64 µm
+FACTOR = 4  # pixels of 64 µm, for the sweep
+FINER = 2  # pixels of 32 µm, for the choice among its best
 STEP_DEG = 10.0
 APART_UM = 300.0  # poses closer than this are one
 N_CANDIDATES = 8
+_N_FINER = 4  # of them are looked at again
 _MIN_OVERLAP = 0.5  # of the smaller tissue
 _OUTLINE_UM = 200.0  # width of the band that stands for the outline
 _HIGHEST = 0.95  # correlation; no two sections are as alike as pixels of one
@@ -41,7 +50,7 @@ class Candidate:
     outline: float
 
     @property
-    def evidence(self) -> float:
+    def _evidence(self) -> float:
         """Evidence of both cues."""
         return self.texture + self.outline
 
@@ -65,9 +74,9 @@ class Candidates:
 
     @property
     def margin(self) -> float:
-        """By how much less evidence the second pose has, as a share of the best's."""
+        """Evidence of the best beyond that of the second, in nats."""
         second = self.poses[1].evidence if len(self.poses) > 1 else 0.0
-        return 1 - second / max(self.best.evidence, 1e-9)
+        return self.best.evidence - second
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +97,9 @@ def coarse(fixed: WorkingImage, moving: WorkingImage) -> Candidates:
 
     Returns
     -------
-    The best poses. The best eight of the sweep are refined rigidly, ranked again, and
-    those that end within 300 µm of a better one are dropped.
+    The best poses. The best eight of the sweep are refined rigidly and ranked again;
+    so are the best four of these, in pixels of 32 µm, where halves of a tissue that
+    mirror each other differ. Those within 300 µm of a better one are dropped.
 
     Notes
     -----
@@ -109,8 +119,21 @@ def coarse(fixed: WorkingImage, moving: WorkingImage) -> Candidates:
     if not starts:
         starts.append(_turned(theirs, 1, 0.0, False)[1])
         starts[0][:2, 2] += ours.centre_um - theirs.centre_um
+    poses = _ranked(fixed, moving, starts, FACTOR)
+    best = [moving.matrix_um(pose.transform, fixed) for pose in poses[:_N_FINER]]
+    return Candidates(tuple(_ranked(fixed, moving, best, FINER)))
+
+
+def _ranked(
+    fixed: WorkingImage,
+    moving: WorkingImage,
+    starts: list[Float[np.ndarray, "3 3"]],
+    factor: int,
+) -> list[Candidate]:
+    """Refine poses rigidly at one level, and sort those that stay apart."""
+    ours, theirs = fixed.level(factor), moving.level(factor)
     refined = [refine(ours, theirs, start) for start in starts]
-    judged = [(evidence(ours, theirs, matrix), matrix) for matrix in refined]
+    judged = [(_evidence(ours, theirs, matrix), matrix) for matrix in refined]
     kept: list[Float[np.ndarray, "3 3"]] = []
     poses: list[Candidate] = []
     for (texture, outline), matrix in sorted(judged, key=lambda one: -one[0].sum()):
@@ -118,7 +141,7 @@ def coarse(fixed: WorkingImage, moving: WorkingImage) -> Candidates:
             kept.append(matrix)
             transform = moving.transform(matrix, fixed)
             poses.append(Candidate(transform, float(texture), float(outline)))
-    return Candidates(tuple(poses))
+    return poses
 
 
 def _is_new(
@@ -237,7 +260,7 @@ def _placed(
     return placed
 
 
-def evidence(
+def _evidence(
     ours: Level, theirs: Level, matrix: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "2"]:
     """Return the evidence of texture and of outline for a map, in nats."""
