@@ -2,15 +2,12 @@
 
 __all__ = ["affine", "rigid"]
 
-import numpy as np
-
 from stlearnkit.geometry import Affine2D
 from stlearnkit.registration._gauss_newton import refine
 from stlearnkit.registration._working import WorkingImage
 
 FACTORS = (4, 2, 1)  # pixels of 64, 32 and 16 µm
-STRAIN_SD = 0.03  # how much sections of one block usually stretch
-_UNKNOWN_GROWTH_SD = 0.1  # where the scales of two slides are not known
+STRAIN_SD = 0.01  # how much sections of one block usually stretch
 
 
 def rigid(
@@ -63,7 +60,8 @@ def affine(
     factors
         Levels: how many times larger their pixels are than those of 16 µm.
     strain_sd
-        How much growth and shear to expect; the smaller, the closer to rigid.
+        Standard deviation of growth and shear to expect; the smaller, the closer to
+        rigid. What the images say weighs against it.
 
     Raises
     ------
@@ -77,12 +75,9 @@ def affine(
             f"strain_sd is {strain_sd}, expected a number above 0, such as "
             f"{STRAIN_SD}. For a map without stretch call rigid()."
         )
-    known = fixed.scale_is_known and moving.scale_is_known
-    growth_sd = strain_sd if known else max(strain_sd, _UNKNOWN_GROWTH_SD)
-    expected = np.array([growth_sd, strain_sd, strain_sd])
     matrix = moving.matrix_um(start, fixed)
     for factor in factors:
         matrix = refine(
-            fixed.level(factor), moving.level(factor), matrix, strain_sd=expected
+            fixed.level(factor), moving.level(factor), matrix, strain_sd=strain_sd
         )
     return moving.transform(matrix, fixed)

@@ -21,8 +21,7 @@ from scipy.linalg import expm
 from stlearnkit.registration._levels import REACH_UM, Level, pull
 
 _WIDEST_UM = 100.0  # error of the outline beyond which it belongs to something else
-ALONG_UM = 300.0  # of outline give one independent statement
-_SQUARE_UM = 300.0
+_SQUARE_UM = 300.0  # side of squares that are independent of each other
 _CUT = 2.5  # standard deviations beyond which a pixel belongs to something else
 _LONGEST_PX = 2.0  # step; images are linear over no more
 _SHORTEST_PX = 0.02  # step after which the search ends
@@ -49,7 +48,7 @@ def refine(
     moving: Level,
     matrix: Float[np.ndarray, "3 3"],
     *,
-    strain_sd: Float[np.ndarray, "3"] | None = None,
+    strain_sd: float | None = None,
     cues: tuple[str, ...] = ("texture", "outline"),
     max_steps: int = 15,
 ) -> Float[np.ndarray, "3 3"]:
@@ -62,8 +61,7 @@ def refine(
     matrix
         Where to start.
     strain_sd
-        What strains are expected, as standard deviations of growth and of two shears;
-        None for a rigid motion.
+        Standard deviation of growth and of either shear; None for a rigid motion.
     cues
         Of ``"texture"`` and ``"outline"``.
     max_steps
@@ -74,16 +72,15 @@ def refine(
     ways = {"texture": _texture, "outline": _outline}
     for _ in range(max_steps):
         found = [ways[cue](fixed, moving, matrix, radius, n_free) for cue in cues]
-        information = sum(one.information for one in found)
-        wanted = sum(one.pull for one in found)
+        information = np.sum([one.information for one in found], axis=0)
+        wanted = np.sum([one.pull for one in found], axis=0)
         if strain_sd is not None:
             stiff = 1 / (strain_sd * radius) ** 2
             information[[3, 4, 5], [3, 4, 5]] += stiff
             wanted[3:] -= stiff * strain(matrix) * radius
-        # A hair of the trace, for pictures without any detail.
-        information += 1e-6 * np.trace(information) * np.eye(n_free) + 1e-12 * np.eye(
-            n_free
-        )
+        # A hair, for pictures without any detail.
+        hair = 1e-6 * np.trace(information) + 1e-12
+        information += hair * np.eye(n_free)
         step = np.linalg.solve(information, wanted)
         length_px = float(np.linalg.norm(step)) / fixed.um_per_px
         step *= min(1.0, _LONGEST_PX / max(length_px, 1e-9))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from stlearnkit.geometry import Affine2D
+from stlearnkit.registration._fine import STRAIN_SD
 from stlearnkit.registration._gauss_newton import refine, strain
 from stlearnkit.registration._levels import pull
 from stlearnkit.registration._sweep import (
@@ -198,7 +199,6 @@ def _inverse_um(
 ) -> float:
     """Return how far the map back is from the inverse, both refined as affine maps."""
     ours, theirs = fixed.level(FINER), moving.level(FINER)
-    sd = np.full(3, 0.03)
-    forth = refine(ours, theirs, matrix, strain_sd=sd)
-    back = refine(theirs, ours, np.linalg.inv(matrix), strain_sd=sd)
+    forth = refine(ours, theirs, matrix, strain_sd=STRAIN_SD)
+    back = refine(theirs, ours, np.linalg.inv(matrix), strain_sd=STRAIN_SD)
     return apart_um(theirs, forth, np.linalg.inv(back))

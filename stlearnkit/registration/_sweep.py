@@ -18,7 +18,7 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 from stlearnkit.geometry import Affine2D
-from stlearnkit.registration._gauss_newton import ALONG_UM, refine
+from stlearnkit.registration._gauss_newton import refine
 from stlearnkit.registration._levels import TEXTURE_PX, Level, pull
 from stlearnkit.registration._working import WorkingImage
 
@@ -29,6 +29,7 @@ APART_UM = 300.0  # poses closer than this are one
 N_CANDIDATES = 8
 _N_FINER = 4  # of them are looked at again
 _MIN_OVERLAP = 0.5  # of the smaller tissue
+_ALONG_UM = 300.0  # of outline are one statement
 _OUTLINE_UM = 200.0  # width of the band that stands for the outline
 _HIGHEST = 0.95  # correlation; no two sections are as alike as pixels of one
 
@@ -50,7 +51,7 @@ class Candidate:
     outline: float
 
     @property
-    def _evidence(self) -> float:
+    def evidence(self) -> float:
         """Evidence of both cues."""
         return self.texture + self.outline
 
@@ -184,7 +185,7 @@ def _statements(ours: Level, theirs: Level) -> Float[np.ndarray, "2"]:
         steps = sum(np.count_nonzero(np.diff(inside, axis=axis)) for axis in (0, 1))
         length_um = np.pi / 4 * steps * level.um_per_px  # mean over all directions
         patches = level.tissue.sum() / (4 * np.pi * TEXTURE_PX**2)
-        counts.append((patches, length_um / ALONG_UM))
+        counts.append((patches, length_um / _ALONG_UM))
     return np.min(counts, axis=0)
 
 
