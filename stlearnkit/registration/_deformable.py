@@ -12,7 +12,6 @@ from scipy.sparse.linalg import spsolve
 from stlearnkit.geometry import Affine2D, Displacement, InverseDisplacement
 from stlearnkit.registration._bending import Grid, statement
 from stlearnkit.registration._fine import FACTORS
-from stlearnkit.registration._gauss_newton import ALONG_UM
 from stlearnkit.registration._levels import REACH_UM, TEXTURE_PX, Level
 from stlearnkit.registration._working import RegistrationError, WorkingImage
 
@@ -22,6 +21,7 @@ AREA_RANGE = (0.5, 2.0)  # of the growth of areas; what bends more was torn
 _MOST_STEPS = 12
 _LONGEST_PX = 2.0  # step; images are linear over no more
 _SHORTEST_PX = 0.05  # step after which a level ends
+_ALONG_UM = 300.0  # of outline are one statement
 _CUT = 2.5  # standard deviations beyond which a pixel belongs to something else
 _WIDEST_UM = 100.0  # error of the outline beyond which it belongs to something else
 
@@ -48,8 +48,9 @@ def deformable(
     r"""Bend an affine map smoothly where the pictures ask for it.
 
     The place :math:`q` of the fixed section is looked for at :math:`q + v(q)`, where
-    :math:`v` is a sum of cubic B-splines. Its nodes follow texture and outline, weighed
-    as in `affine`, and the expectation that tissue strains little:
+    :math:`v` is a sum of cubic B-splines. Its nodes follow texture and outline, each
+    with the variance :math:`\sigma^2` that its errors show, and the expectation that
+    tissue strains little:
 
     .. math:: \min_v \sum_\text{pixels} \frac{(f(q) - m(q + v(q)))^2}{\sigma^2}
               + \sum_\text{cells} \frac{\|\nabla v\|^2}{s^2}
@@ -184,7 +185,7 @@ def _outline(
     spread = min(max(spread, ours.um_per_px), _WIDEST_UM)
     weight = at / (1 + (error / spread) ** 2) ** 2
     down, right = np.gradient(pulled, ours.um_per_px)
-    alike_px = 2 * REACH_UM * ALONG_UM / ours.um_per_px**2
+    alike_px = 2 * REACH_UM * _ALONG_UM / ours.um_per_px**2
     return _Cue(np.stack([right, down]), error, weight / (spread**2 * alike_px))
 
 
