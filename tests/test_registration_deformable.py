@@ -21,9 +21,9 @@ from stlearnkit.registration import (
 from stlearnkit.registration._bending import Grid, statement
 from stlearnkit.slides import Slide
 
-SIZE_PX, MPP = 160, 16.0
+SIZE_PX, MPP = 220, 16.0
 STAY = Affine2D.identity("M/um", "F/um")
-INSIDE = np.random.default_rng(2).uniform(700, 1860, (80, 2))
+INSIDE = np.random.default_rng(2).uniform(1000, 2500, (80, 2))
 
 
 def tissue(seed: int = 0) -> np.ndarray:
@@ -32,7 +32,7 @@ def tissue(seed: int = 0) -> np.ndarray:
     mottle = gaussian_filter(rng.normal(size=(SIZE_PX, SIZE_PX)), 2.5)
     mottle /= mottle.std()
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX] - SIZE_PX / 2
-    density = np.where(np.hypot(x, y) < 62, 0.4 + 0.12 * mottle, 0.0)
+    density = np.where(np.hypot(x, y) < 85, 0.4 + 0.12 * mottle, 0.0)
     return np.repeat(240 * np.exp(-density)[..., None], 3, axis=2).astype(np.uint8)
 
 
