@@ -13,7 +13,9 @@ from stlearnkit.geometry._affine import Affine2D, require_joined
 from stlearnkit.geometry._spline import spline, spline_slopes
 
 _TOLERANCE = 1e-3  # units of the target; a nanometre where these are µm
-_MOST_STEPS = 200
+_PLAIN_STEPS = 20  # most points need about 10
+_MOST_STEPS = 100
+_MOST_HALVINGS = 20
 _SAMPLES_PER_STEP = 8  # of the grid, where the Jacobian is looked at
 _NODES = "nodes"  # the frame of the grid's own numbers
 
@@ -132,6 +134,13 @@ class Displacement:
         """Return :math:`u` at places of the target frame."""
         return spline(self.coefficients, self.nodes.inverse()(places))
 
+    def jacobian(
+        self, places: Float[np.ndarray, "points 2"]
+    ) -> Float[np.ndarray, "points 2 2"]:
+        """Return the derivatives of :math:`r + u(r)` at places of the target frame."""
+        by_node = spline_slopes(self.coefficients, self.nodes.inverse()(places))
+        return np.eye(2) + by_node @ np.linalg.inv(self.nodes.matrix[:2, :2])
+
     def area_change(
         self, places: Float[np.ndarray, "points 2"]
     ) -> Float[np.ndarray, " points"]:
@@ -140,9 +149,7 @@ class Displacement:
         It is the determinant of its Jacobian matrix: 1 where nothing changes, 0 or less
         where the tissue would be folded over.
         """
-        by_node = spline_slopes(self.coefficients, self.nodes.inverse()(places))
-        by_place = by_node @ np.linalg.inv(self.nodes.matrix[:2, :2])
-        return np.linalg.det(np.eye(2) + by_place)
+        return np.linalg.det(self.jacobian(places))
 
     @cached_property
     def area_range(self) -> tuple[float, float]:
@@ -222,8 +229,9 @@ class InverseDisplacement:
     Notes
     -----
     The place :math:`r` whose image is :math:`q` is the fixed point of
-    :math:`r = q - u(r)`. The iteration stops when no point moves by more than 0.001
-    units of the frame that `of` ends in.
+    :math:`r = q - u(r)`, which is iterated; points that have not come to rest after 20
+    steps, where the field is steep, go on by Newton's method. A point is found when it
+    moves by less than 0.001 units of the frame that `of` ends in.
     """
 
     of: Displacement
@@ -291,16 +299,34 @@ class InverseDisplacement:
             If the iteration does not come to rest.
         """
         placed = points.astype(float)
-        moving = np.arange(len(points))
-        for _ in range(_MOST_STEPS):
-            new = points[moving] - self.of.field(placed[moving])
-            moved = np.abs(new - placed[moving]).max(axis=1, initial=0.0)
-            placed[moving] = new
-            moving = moving[moved > _TOLERANCE]
-            if len(moving) == 0:
+        left = np.arange(len(points))
+        for number in range(_MOST_STEPS):
+            if len(left) == 0:
                 return self.of.affine.inverse()(placed)
+            step = points[left] - placed[left] - self.of.field(placed[left])
+            if number >= _PLAIN_STEPS:
+                step = self._newton(placed[left], points[left], step)
+            placed[left] += step
+            left = left[np.abs(step).max(axis=1) > _TOLERANCE]
         raise ValueError(
-            f"the way back of {len(moving)} of {len(points)} points was not found in "
-            f"{_MOST_STEPS} steps, first: {points[moving[0]].tolist()}. The field "
+            f"the way back of {len(left)} of {len(points)} points was not found in "
+            f"{_MOST_STEPS} steps, first: {points[left[0]].tolist()}. The field "
             "bends too sharply; take a wider grid."
         )
+
+    def _newton(
+        self,
+        placed: Float[np.ndarray, "points 2"],
+        points: Float[np.ndarray, "points 2"],
+        missing: Float[np.ndarray, "points 2"],
+    ) -> Float[np.ndarray, "points 2"]:
+        """Return Newton's step towards the places, halved until it leads nearer."""
+        step = np.linalg.solve(self.of.jacobian(placed), missing[:, :, None])[:, :, 0]
+        for _ in range(_MOST_HALVINGS):
+            new = placed + step
+            left = points - new - self.of.field(new)
+            further = np.hypot(*left.T) > np.hypot(*missing.T)
+            if not further.any():
+                break
+            step[further] /= 2
+        return step
