@@ -352,8 +352,7 @@ def test_quality_knows_a_wrong_pose_from_the_right_one(fixed):
     moving = picture(to_block=moved(0), layer=1)
     wrong = moving.transform(moved(180), fixed)
     found = quality(fixed, moving, wrong)
-    assert found.margin < 0
-    assert found.evidence == 0
+    assert found.margin < -20
     assert found.ncc_after < 0.3
     assert found.scale == pytest.approx(1)
 
@@ -363,8 +362,8 @@ def test_quality_knows_a_wrong_pose_from_the_right_one(fixed):
     [
         ({"scale": 1.3}, "scales lengths by 1.30, expected 0.8 to 1.25"),
         ({"dice": 0.55}, "Dice of the tissues is 0.55, expected 0.6 or more"),
-        ({"evidence": 3.0}, "evidence is 3.0 nats, expected 5 or more"),
-        ({"margin": 0.5}, "margin is 0.5 nats, expected 2 or more"),
+        ({"evidence": 3.0}, "evidence is 3.0 nats, expected 6 or more"),
+        ({"margin": 0.5}, "margin is 0.5 nats, expected 4 or more"),
     ],
 )
 def test_each_objection(fixed, change, message):

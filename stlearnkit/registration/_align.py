@@ -1,6 +1,6 @@
 """All steps in one call, with a refusal where the result cannot be right."""
 
-__all__ = ["Alignment", "align", "between"]
+__all__ = ["Alignment", "align", "settled"]
 
 from dataclasses import dataclass
 
@@ -9,7 +9,12 @@ from scipy.linalg import expm, logm
 
 from stlearnkit.geometry import Affine2D
 from stlearnkit.registration._fine import affine, rigid
-from stlearnkit.registration._quality import Quality, objections, quality
+from stlearnkit.registration._quality import (
+    Quality,
+    objections,
+    quality,
+    texture_ncc,
+)
 from stlearnkit.registration._sweep import coarse
 from stlearnkit.registration._working import RegistrationError, WorkingImage
 from stlearnkit.sections import Section
@@ -35,7 +40,8 @@ def align(fixed: Section | WorkingImage, moving: Section | WorkingImage) -> Alig
     """Find the affine map from one section to another by their images.
 
     The sweep of `coarse`, then `rigid`, then `affine` from either side, and the mean
-    of both.
+    of both. The affine map has to earn its freedom: where texture does not agree better
+    than by the rigid map, as where a torn piece makes the outline larger, that stays.
 
     Parameters
     ----------
@@ -51,10 +57,7 @@ def align(fixed: Section | WorkingImage, moving: Section | WorkingImage) -> Alig
     """
     ours, theirs = _pictured(fixed), _pictured(moving)
     candidates = coarse(ours, theirs)
-    start = rigid(ours, theirs, candidates.best.transform, factors=(4, 2))
-    forth = affine(ours, theirs, start)
-    back = affine(theirs, ours, start.inverse())
-    transform = between(forth, back.inverse())
+    transform = settled(ours, theirs, candidates.best.transform, factors=(4, 2))
     measured = quality(ours, theirs, transform, candidates=candidates)
     known = ours.scale_is_known and theirs.scale_is_known
     found = objections(measured, scale_is_known=known)
@@ -74,7 +77,26 @@ def _pictured(section: Section | WorkingImage) -> WorkingImage:
     return WorkingImage.of_section(section)
 
 
-def between(one: Affine2D, other: Affine2D) -> Affine2D:
+def settled(
+    fixed: WorkingImage,
+    moving: WorkingImage,
+    start: Affine2D,
+    *,
+    factors: tuple[int, ...],
+) -> Affine2D:
+    """Return the affine map if texture agrees better with it, else the rigid one."""
+    stiff = rigid(fixed, moving, start, factors=factors)
+    forth = affine(fixed, moving, stiff, factors=(2, 1))
+    back = affine(moving, fixed, stiff.inverse(), factors=(2, 1))
+    free = _between(forth, back.inverse())
+    agreement = [
+        texture_ncc(fixed, moving, moving.matrix_um(transform, fixed))
+        for transform in (stiff, free)
+    ]
+    return free if agreement[1] > agreement[0] else stiff
+
+
+def _between(one: Affine2D, other: Affine2D) -> Affine2D:
     """Return the map half way between two that are close to each other."""
     rest = (one.inverse() @ other).matrix
     half = one.matrix @ expm(np.real(logm(rest)) / 2)

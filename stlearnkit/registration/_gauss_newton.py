@@ -15,7 +15,7 @@ __all__ = ["refine", "strain"]
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.linalg import expm
 
 from stlearnkit.registration._levels import REACH_UM, Level, pull
@@ -52,7 +52,7 @@ def refine(
     cues: tuple[str, ...] = ("texture", "outline"),
     max_steps: int = 15,
 ) -> Float[np.ndarray, "3 3"]:
-    """Improve a map from µm of `moving` to those of `fixed`, at one level.
+    r"""Improve a map from µm of `moving` to those of `fixed`, at one level.
 
     Parameters
     ----------
@@ -66,6 +66,13 @@ def refine(
         Of ``"texture"`` and ``"outline"``.
     max_steps
         Fewer are taken where the steps become short.
+
+    Notes
+    -----
+    Each cue gives a normal equation :math:`A p = b` for the motion :math:`p`, divided
+    by the noise that it shows. The sum over the cues, and over the prior
+    :math:`(s + p_s / R)^2 / \sigma^2` that pulls the whole strain :math:`s` of the map
+    towards 0, is solved, and the map followed by the motion.
     """
     n_free = 3 if strain_sd is None else 6
     radius = float(np.sqrt(fixed.tissue.sum() / np.pi) * fixed.um_per_px)
@@ -134,7 +141,9 @@ def _texture(
     error = (ours - ours_mean) - gain * (theirs - theirs_mean)
     spread = 1.4826 * float(np.median(np.abs(error))) + 1e-6
     weight = weight / (1 + (error / (_CUT * spread)) ** 2) ** 2
-    return _evidence(fixed, gain * pulled, at, error, weight, radius, n_free)
+    return _evidence(
+        fixed, gain * pulled, at, error, weight, radius=radius, n_free=n_free
+    )
 
 
 def _outline(
@@ -155,19 +164,26 @@ def _outline(
     spread = min(max(spread, fixed.um_per_px), _WIDEST_UM)
     weight = 1 / (1 + (error / spread) ** 2) ** 2
     pulled = np.where(np.isfinite(pulled), pulled, fixed.inside_um)
-    return _evidence(fixed, pulled, at, error, weight, radius, n_free)
+    return _evidence(fixed, pulled, at, error, weight, radius=radius, n_free=n_free)
 
 
-def _evidence(  # noqa: PLR0917
+def _evidence(
     fixed: Level,
     pulled: Float[np.ndarray, "height width"],
-    at: np.ndarray,
+    at: Bool[np.ndarray, "height width"],
     error: Float[np.ndarray, " values"],
     weight: Float[np.ndarray, " values"],
+    *,
     radius: float,
     n_free: int,
 ) -> _Evidence:
-    """Turn errors of pixels into a statement about the motion, by least squares."""
+    """Turn errors of pixels into a statement about the motion, by least squares.
+
+    How far to trust it is not assumed but seen: each square of 300 µm pulls for itself,
+    and where the squares contradict each other, they are noise. It is measured in
+    units of what independent pixels would give, so that neither fine pixels nor a
+    blurred texture pass for more than they know.
+    """
     down, right = np.gradient(pulled, fixed.um_per_px)
     right, down = right[at], down[at]
     x = (fixed.places_um[0][at] - fixed.centre_um[0]) / radius
@@ -178,7 +194,6 @@ def _evidence(  # noqa: PLR0917
     effect = np.stack(columns)  # by how much the error falls per µm of each motion
     weighted = effect * weight
     information = weighted @ effect.T
-    # Neighbouring pixels say the same: only squares of some size are independent.
     across, along = np.floor(fixed.places_um[:, at] / _SQUARE_UM).astype(int)
     across, along = across - across.min(), along - along.min()
     square = across * (along.max() + 1) + along

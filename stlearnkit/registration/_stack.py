@@ -11,8 +11,7 @@ from scipy.linalg import expm, logm
 
 from stlearnkit.conventions import frame_um
 from stlearnkit.geometry import Affine2D
-from stlearnkit.registration._align import align, between
-from stlearnkit.registration._fine import affine
+from stlearnkit.registration._align import align, settled
 from stlearnkit.registration._sweep import FACTOR, apart_um
 from stlearnkit.registration._working import WorkingImage
 from stlearnkit.sections import Section
@@ -90,7 +89,7 @@ def align_stack(
     loops = []
     for i in range(last - 1):
         around = pairs[i, i + 1] @ pairs[i + 1, i + 2]
-        direct = _refined(pictures[i], pictures[i + 2], around)
+        direct = settled(pictures[i], pictures[i + 2], around, factors=(2,))
         pairs[i, i + 2] = direct
         theirs = pictures[i + 2].level(FACTOR)
         loops.append(apart_um(theirs, around.matrix, direct.matrix))
@@ -131,13 +130,6 @@ def _position(sections: Sequence[Section], reference: str) -> int:
             f"reference is {reference!r}, expected 'middle' or one of {names}."
         )
     return names.index(reference)
-
-
-def _refined(fixed: WorkingImage, moving: WorkingImage, start: Affine2D) -> Affine2D:
-    """Return the mean of the affine maps that either side finds from a good start."""
-    forth = affine(fixed, moving, start, factors=(2, 1))
-    back = affine(moving, fixed, start.inverse(), factors=(2, 1))
-    return between(forth, back.inverse())
 
 
 def _composed(

