@@ -4,7 +4,8 @@
     python book/run_solutions.py 01_what_a_section_is
 
 The chapter is executed in a fresh kernel, then the Python of all its solutions in the
-order of the page, as a reader would run it who did every exercise. What they print is
+order of the page, each after what its exercise gives, as a reader would run it who did
+every exercise. What they print is
 shown, no file is changed. The first solution that fails ends the chapter; the exit
 status tells whether any did.
 """
@@ -19,6 +20,9 @@ from make_notebooks import CHAPTERS, execute, read, sources
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+EXERCISE = re.compile(
+    r"^(`{3,})\{exercise\}.*?\n:label: (\S+)\n(.*?)^\1$", re.MULTILINE | re.DOTALL
+)
 SOLUTION = re.compile(
     r"^(`{3,})\{solution(?:-start)?\} (\S+)\n(.*?)^\1$", re.MULTILINE | re.DOTALL
 )
@@ -26,13 +30,15 @@ PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def solutions(notebook: NotebookNode) -> dict[str, str]:
-    """Return the Python of each solution of a chapter, by the label of its exercise."""
+    """Return the Python of each exercise and its solution, by the exercise's label."""
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    found = {
-        label: "\n".join(PYTHON.findall(body))
-        for _, label, body in SOLUTION.findall(text)
+    given = {label: PYTHON.findall(body) for _, label, body in EXERCISE.findall(text)}
+    solved = {label: PYTHON.findall(body) for _, label, body in SOLUTION.findall(text)}
+    return {
+        label: "\n".join([*given.get(label, []), *codes])
+        for label, codes in solved.items()
+        if codes
     }
-    return {label: code for label, code in found.items() if code}
 
 
 def printed(cell: NotebookNode) -> str:

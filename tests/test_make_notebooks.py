@@ -163,11 +163,21 @@ Why?
 Because.
 ```
 
+````{exercise} More
+:label: ex-more
+
+Add this to it:
+
+```python
+more = LAST
+```
+````
+
 ````{solution} ex-more
 :class: dropdown
 
 ```python
-print(double + LAST)
+print(double + more)
 ```
 ````
 """
