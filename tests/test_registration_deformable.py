@@ -1,6 +1,6 @@
 """Smooth bending: known fields are found, and nothing is bent without a reason."""
 
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -8,7 +8,12 @@ from scipy.ndimage import gaussian_filter
 
 from stlearnkit.conventions import FrameError
 from stlearnkit.geometry import Affine2D, Displacement, pull
-from stlearnkit.landmark_sets import lung_lesion, olfactory_bulb
+from stlearnkit.landmark_sets import (
+    BULB_SECTIONS,
+    LUNG_STAINS,
+    lung_lesion,
+    olfactory_bulb,
+)
 from stlearnkit.landmarks import evaluate
 from stlearnkit.registration import (
     RegistrationError,
@@ -204,26 +209,28 @@ def test_stiffness_by_hand(bent_pair):
     assert cost == pytest.approx(rows * (columns - 1))
 
 
+def errors(one, other):
+    """Return the median error of landmarks of a pair, affine and bent."""
+    # The scale of the lung is not published; its lesion is then about 3 mm wide.
+    fixed_mpp, moving_mpp = (each.slide.mpp or 5.0 for each in (one, other))
+    ours = WorkingImage.of_slide(one.slide, one.name, mpp=fixed_mpp)
+    theirs = WorkingImage.of_slide(other.slide, other.name, mpp=moving_mpp)
+    start = affine(
+        ours, theirs, rigid(ours, theirs, coarse(ours, theirs).best.transform)
+    )
+    fixed, moving = one.landmarks_px * fixed_mpp, other.landmarks_px * moving_mpp
+    return [
+        evaluate(transform, moving, fixed, diagonal=one.diagonal_px).median_tre
+        for transform in (start, deformable(ours, theirs, start))
+    ]
+
+
 @pytest.mark.real_data
-def test_bending_brings_landmarks_no_further_apart():
-    """Over five pairs of both sets; single pairs go either way by a few percent."""
-    lung = [lung_lesion(stain) for stain in ("H&E", "CD31", "proSPC")]
-    bulb = [olfactory_bulb(name) for name in ("01", "02", "04")]
-    pairs = [*pairwise(lung), *pairwise(bulb)]
-    ratios = []
-    for one, other in [*pairs, (lung[0], lung[2])]:
-        # The scale of the lung is not published; its lesion is then about 3 mm wide.
-        fixed_mpp, moving_mpp = (each.slide.mpp or 5.0 for each in (one, other))
-        ours = WorkingImage.of_slide(one.slide, one.name, mpp=fixed_mpp)
-        theirs = WorkingImage.of_slide(other.slide, other.name, mpp=moving_mpp)
-        start = affine(
-            ours, theirs, rigid(ours, theirs, coarse(ours, theirs).best.transform)
-        )
-        fixed, moving = one.landmarks_px * fixed_mpp, other.landmarks_px * moving_mpp
-        scores = [
-            evaluate(transform, moving, fixed, diagonal=one.diagonal_px).median_tre
-            for transform in (start, deformable(ours, theirs, start))
-        ]
-        ratios.append(scores[1] / scores[0])
-    assert np.mean(ratios) < 1.0
-    assert max(ratios) < 1.05
+@pytest.mark.parametrize(
+    "load, names", [(lung_lesion, LUNG_STAINS), (olfactory_bulb, BULB_SECTIONS)]
+)
+def test_bending_brings_landmarks_closer_on_average(load, names):
+    """Of the bulbs, single pairs go either way."""
+    pairs = combinations([load(name) for name in names], 2)
+    before, after = np.mean([errors(*pair) for pair in pairs], axis=0)
+    assert after < 0.97 * before
