@@ -24,11 +24,11 @@ from scipy.ndimage import affine_transform
 from scipy.spatial import cKDTree
 
 from stlearnkit import datasets
+from stlearnkit.conventions import RegistrationError
 from stlearnkit.downloads import data_dir
 from stlearnkit.expression import log_normalised, top_genes
 from stlearnkit.geometry import Affine2D
 from stlearnkit.registration import (
-    RegistrationError,
     WorkingImage,
     align,
     align_stack,

@@ -7,10 +7,9 @@ import pytest
 import SimpleITK
 
 from stlearnkit import datasets
-from stlearnkit.conventions import FrameError, SectionError
+from stlearnkit.conventions import FrameError, RegistrationError, SectionError
 from stlearnkit.geometry import Affine2D
 from stlearnkit.registration import (
-    RegistrationError,
     WorkingImage,
     affine,
     align,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from stlearnkit.conventions import FrameError
+from stlearnkit.conventions import FrameError, RegistrationError
 from stlearnkit.geometry import Affine2D, Displacement, pull
 from stlearnkit.landmark_sets import (
     BULB_SECTIONS,
@@ -16,7 +16,6 @@ from stlearnkit.landmark_sets import (
 )
 from stlearnkit.landmarks import evaluate
 from stlearnkit.registration import (
-    RegistrationError,
     WorkingImage,
     affine,
     coarse,
@@ -227,7 +226,7 @@ def errors(one, other):
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(
-    "load, names", [(lung_lesion, LUNG_STAINS), (olfactory_bulb, BULB_SECTIONS)]
+    ("load", "names"), [(lung_lesion, LUNG_STAINS), (olfactory_bulb, BULB_SECTIONS)]
 )
 def test_bending_brings_landmarks_closer_on_average(load, names):
     """Of the bulbs, single pairs go either way."""

@@ -11,20 +11,20 @@ Taught in the chapter "Aligning sections".
 """
 
 __all__ = [
-    "RegistrationError",
     "WorkingImage",
     "affine",
     "align",
     "align_stack",
     "coarse",
+    "deformable",
     "quality",
     "rigid",
 ]
 
 from stlearnkit.registration._align import align
-from stlearnkit.registration._deformable import deformable as deformable
+from stlearnkit.registration._deformable import deformable
 from stlearnkit.registration._fine import affine, rigid
 from stlearnkit.registration._quality import quality
 from stlearnkit.registration._stack import align_stack
 from stlearnkit.registration._sweep import coarse
-from stlearnkit.registration._working import RegistrationError, WorkingImage
+from stlearnkit.registration._working import WorkingImage

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import expm, logm
 
+from stlearnkit.conventions import RegistrationError
 from stlearnkit.geometry import Affine2D
 from stlearnkit.registration._fine import affine, rigid
 from stlearnkit.registration._quality import (
@@ -16,7 +17,7 @@ from stlearnkit.registration._quality import (
     texture_ncc,
 )
 from stlearnkit.registration._sweep import coarse
-from stlearnkit.registration._working import RegistrationError, WorkingImage
+from stlearnkit.registration._working import WorkingImage
 from stlearnkit.sections import Section
 
 

@@ -9,11 +9,12 @@ from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 from scipy.sparse.linalg import spsolve
 
+from stlearnkit.conventions import RegistrationError
 from stlearnkit.geometry import Affine2D, Displacement, InverseDisplacement
 from stlearnkit.registration._bending import Grid, statement
 from stlearnkit.registration._fine import FACTORS
 from stlearnkit.registration._levels import REACH_UM, TEXTURE_PX, Level
-from stlearnkit.registration._working import RegistrationError, WorkingImage
+from stlearnkit.registration._working import WorkingImage
 
 GRID_UM = 250.0  # between nodes; wider than glands and vessels
 STRAIN_SD = 0.1  # of one cell of the grid; a whole section strains less

@@ -1,6 +1,6 @@
 """What registration looks at: a small, grey picture of a section's tissue."""
 
-__all__ = ["RegistrationError", "WorkingImage"]
+__all__ = ["WorkingImage"]
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from scipy.ndimage import (
 )
 from skimage.filters import threshold_otsu
 
-from stlearnkit.conventions import FrameError, frame_px, frame_um
+from stlearnkit.conventions import FrameError, RegistrationError, frame_px, frame_um
 from stlearnkit.geometry import Affine2D
 from stlearnkit.registration._levels import Level
 from stlearnkit.sections import Section
@@ -33,10 +33,6 @@ _GAP_UM = 100.0  # half the width of the gaps that are closed: alveoli, fat
 _RIM = 0.05  # of the sides of an image
 _SMALL_PART = 0.05  # of the largest part: dust, bubbles, letters
 _CUT_PART = 0.5  # of the largest part, for what touches the border: fiducials
-
-
-class RegistrationError(ValueError):
-    """Two sections could not be aligned, or should not be."""
 
 
 @dataclass(frozen=True, eq=False)
