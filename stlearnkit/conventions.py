@@ -19,6 +19,7 @@ __all__ = [
     "COUNTS",
     "SPATIAL",
     "FrameError",
+    "RegistrationError",
     "SectionError",
     "frame_px",
     "frame_um",
@@ -58,6 +59,10 @@ class SectionError(ValueError):
 
 class FrameError(ValueError):
     """Points or transforms that live in different frames were combined."""
+
+
+class RegistrationError(ValueError):
+    """Two sections could not be aligned, or should not be."""
 
 
 def frame_px(name: str) -> str:

@@ -22,7 +22,15 @@ PUBLIC = [
     and path != PACKAGE / "__init__.py"
 ]
 ROOMS = [room for room in stlearnkit.__all__ if not room.startswith("_")]
-HEAVY = {"anndata", "lightning", "pandas", "scanpy", "scipy", "skimage", "sklearn"} | {
+HEAVY = {
+    "SimpleITK",
+    "anndata",
+    "lightning",
+    "pandas",
+    "scanpy",
+    "scipy",
+    "skimage",
+    "sklearn",
     "spatialdata",
     "squidpy",
     "timm",

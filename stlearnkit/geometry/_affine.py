@@ -1,20 +1,81 @@
-"""Affine maps of the plane that know which frames they join.
+"""Affine maps: what they do to points, how they compose, and what they mean."""
 
-A matrix alone does not say whether it maps pixels to micrometres or back, nor
-of which section. `Affine2D` carries both frame names, so that a wrong
-composition is an error and not a wrong picture.
-
-Taught in the chapter "From slide to patches".
-"""
-
-__all__ = ["Affine2D"]
+__all__ = ["Affine2D", "AffineParts", "Transform", "require_joined"]
 
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from stlearnkit.conventions import FrameError
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """A map of points (x, y) from one named frame to another, and back."""
+
+    @property
+    def source(self) -> str:
+        """Frame of the points that go in."""
+
+    @property
+    def target(self) -> str:
+        """Frame of the points that come out."""
+
+    def __call__(
+        self, points: Float[np.ndarray, "points 2"]
+    ) -> Float[np.ndarray, "points 2"]:
+        """Map points (x, y) of `source` to `target`."""
+
+    def inverse(self) -> "Transform":
+        """Return the map back, from `target` to `source`."""
+
+    def then(self: "_T", last: "Affine2D") -> "_T":
+        """Return this map followed by an affine one."""
+
+
+_T = TypeVar("_T", bound=Transform)
+
+
+class AffineParts(NamedTuple):
+    r"""What an affine map does, one number for each thing.
+
+    Its linear part is
+
+    .. math:: \begin{pmatrix} \cos\varphi & -\sin\varphi \\
+              \sin\varphi & \cos\varphi \end{pmatrix}
+              \begin{pmatrix} 1 & k \\ 0 & 1 \end{pmatrix}
+              \begin{pmatrix} s_x & 0 \\ 0 & \pm s_y \end{pmatrix}
+
+    read from the right: mirror, scale, shear, turn.
+    """
+
+    angle_deg: float
+    """:math:`\\varphi` in (-180, 180]: the turn of the x axis, towards y."""
+    scale_x: float
+    """:math:`s_x`, how much lengths along x grow."""
+    scale_y: float
+    """:math:`s_y`, how much distances from the x axis grow."""
+    shear: float
+    """:math:`k`, how far points slide along x for each step away from it."""
+    mirrored: bool
+    """Whether left and right hands are exchanged; then y is turned over first."""
+
+    @property
+    def scale(self) -> float:
+        """Side of the square that a square of side 1 has the area of afterwards."""
+        return float(np.sqrt(self.scale_x * self.scale_y))
+
+    @property
+    def stretch(self) -> float:
+        """How much more the map lengthens one direction than another, from 1.
+
+        It is the ratio of the singular values, the same in any turned frame.
+        """
+        shear = np.array([[1.0, self.shear], [0.0, 1.0]])
+        values = np.linalg.svd(shear * [self.scale_x, self.scale_y], compute_uv=False)
+        return float(values[0] / values[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,13 +234,48 @@ class Affine2D:
         """Factor by which areas grow; negative if the map mirrors."""
         return float(np.linalg.det(self.matrix[:2, :2]))
 
+    @property
+    def parts(self) -> AffineParts:
+        """Rotation, scales, shear and handedness.
+
+        Examples
+        --------
+        >>> turned = Affine2D.rigid(30, source="a", target="b")
+        >>> mirror = Affine2D(np.diag([1.0, -2.0, 1.0]), "b", "a")
+        >>> (turned @ mirror).parts.mirrored, round((turned @ mirror).parts.angle_deg)
+        (True, 30)
+        """
+        (xx, xy), (yx, yy) = self.matrix[:2, :2]
+        scale_x = float(np.hypot(xx, yx))
+        sign = np.sign(self.area_scale)
+        along = (xx * xy + yx * yy) / scale_x  # of the image of the y axis, along x's
+        scale_y = abs(self.area_scale) / scale_x
+        return AffineParts(
+            angle_deg=float(np.rad2deg(np.arctan2(yx, xx))),
+            scale_x=scale_x,
+            scale_y=scale_y,
+            shear=float(sign * along / scale_y),
+            mirrored=bool(sign < 0),
+        )
+
     def inverse(self) -> "Affine2D":
         """Return the map back, from `target` to `source`."""
         matrix = np.linalg.inv(self.matrix)
         matrix[2] = (0.0, 0.0, 1.0)  # rounding must not make it projective
         return type(self)(matrix, self.target, self.source)
 
-    def __matmul__(self, first: "Affine2D") -> "Affine2D":
+    def then(self, last: "Affine2D") -> "Affine2D":
+        """Return this map followed by another: ``a.then(b)`` is ``b @ a``.
+
+        Raises
+        ------
+        FrameError
+            If `last` does not start from the frame this map ends in.
+        """
+        require_joined(self, last)
+        return type(self)(last.matrix @ self.matrix, self.source, last.target)
+
+    def __matmul__(self, first: _T) -> _T:
         """Compose: ``(b @ a)(points) == b(a(points))``.
 
         Raises
@@ -187,13 +283,7 @@ class Affine2D:
         FrameError
             If `first` does not end in the frame this map starts from.
         """
-        if first.target != self.source:
-            raise FrameError(
-                f"cannot compose: the first map ends in frame {first.target!r}, the "
-                f"second starts from {self.source!r}. "
-                "Put the missing map between them, or take an inverse()."
-            )
-        return type(self)(self.matrix @ first.matrix, first.source, self.target)
+        return first.then(self)
 
     def __call__(
         self, points: Float[np.ndarray, "points 2"]
@@ -204,3 +294,19 @@ class Affine2D:
         x, y = points.T
         (xx, xy, shift_x), (yx, yy, shift_y) = self.matrix[:2]
         return np.column_stack([xx * x + xy * y + shift_x, yx * x + yy * y + shift_y])
+
+
+def require_joined(first: Transform, last: Transform) -> None:
+    """Refuse to apply a map to what another gives, if that is in another frame.
+
+    Raises
+    ------
+    FrameError
+        If so.
+    """
+    if first.target != last.source:
+        raise FrameError(
+            f"cannot compose: the first map ends in frame {first.target!r}, the "
+            f"second starts from {last.source!r}. "
+            "Put the missing map between them, or take an inverse()."
+        )

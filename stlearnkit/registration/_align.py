@@ -1,0 +1,105 @@
+"""All steps in one call, with a refusal where the result cannot be right."""
+
+__all__ = ["Alignment", "align", "settled"]
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import expm, logm
+
+from stlearnkit.conventions import RegistrationError
+from stlearnkit.geometry import Affine2D
+from stlearnkit.registration._fine import affine, rigid
+from stlearnkit.registration._quality import (
+    Quality,
+    objections,
+    quality,
+    texture_ncc,
+)
+from stlearnkit.registration._sweep import coarse
+from stlearnkit.registration._working import WorkingImage
+from stlearnkit.sections import Section
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where one section lies on another, and how far that can be trusted.
+
+    Parameters
+    ----------
+    transform
+        From the frame of the moving to that of the fixed section.
+    quality
+        What was measured about it.
+    """
+
+    transform: Affine2D
+    quality: Quality
+
+
+def align(fixed: Section | WorkingImage, moving: Section | WorkingImage) -> Alignment:
+    """Find the affine map from one section to another by their images.
+
+    The sweep of `coarse`, then `rigid`, then `affine` from either side, and the mean
+    of both. The affine map has to earn its freedom: where texture does not agree better
+    than by the rigid map, as where a torn piece makes the outline larger, that stays.
+
+    Parameters
+    ----------
+    fixed, moving
+        Two sections of one block.
+
+    Raises
+    ------
+    RegistrationError
+        If the result is implausible, with its reasons, or there is no tissue.
+    SectionError
+        If a section has no slide, or no scale.
+    """
+    ours, theirs = _pictured(fixed), _pictured(moving)
+    candidates = coarse(ours, theirs)
+    transform = settled(ours, theirs, candidates.best.transform, factors=(4, 2))
+    measured = quality(ours, theirs, transform, candidates=candidates)
+    known = ours.scale_is_known and theirs.scale_is_known
+    found = objections(measured, scale_is_known=known)
+    if found:
+        raise RegistrationError(
+            f"{theirs.frame!r} cannot be aligned to {ours.frame!r}: "
+            f"{'; '.join(found)}. Are they sections of one block? Look at both; "
+            "quality(fixed, moving, coarse(fixed, moving).best.transform) tells more."
+        )
+    return Alignment(transform, measured)
+
+
+def _pictured(section: Section | WorkingImage) -> WorkingImage:
+    """Take the picture of a section, unless it is one."""
+    if isinstance(section, WorkingImage):
+        return section
+    return WorkingImage.of_section(section)
+
+
+def settled(
+    fixed: WorkingImage,
+    moving: WorkingImage,
+    start: Affine2D,
+    *,
+    factors: tuple[int, ...],
+) -> Affine2D:
+    """Return the affine map if texture agrees better with it, else the rigid one."""
+    stiff = rigid(fixed, moving, start, factors=factors)
+    forth = affine(fixed, moving, stiff, factors=(2, 1))
+    back = affine(moving, fixed, stiff.inverse(), factors=(2, 1))
+    free = _between(forth, back.inverse())
+    agreement = [
+        texture_ncc(fixed, moving, moving.matrix_um(transform, fixed))
+        for transform in (stiff, free)
+    ]
+    return free if agreement[1] > agreement[0] else stiff
+
+
+def _between(one: Affine2D, other: Affine2D) -> Affine2D:
+    """Return the map half way between two that are close to each other."""
+    rest = (one.inverse() @ other).matrix
+    half = one.matrix @ expm(np.real(logm(rest)) / 2)
+    half[2] = (0.0, 0.0, 1.0)  # rounding must not make it projective
+    return Affine2D(half, one.source, one.target)
