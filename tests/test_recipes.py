@@ -523,7 +523,9 @@ def test_tiles_that_do_not_lie_within_each_other():
 
 def test_asign_in_a_benchmark_with_blocks_and_with_whole_sections(tmp_path):
     recipe = GraphRecipe(colour, spot=(SPOT,), tiles=TILES)
-    small = AsignConfig(width=8, n_heads=2, n_components=3, n_tile_components=3)
+    small = AsignConfig(
+        width=8, n_heads=2, n_components=3, n_tile_components=3, line=True
+    )
     competitors = [
         NetworkPredictor(
             partial(Asign, config=small),
