@@ -4,6 +4,7 @@
 one or two annotators; `olfactory_bulb` gives four sections of mouse olfactory bulb with
 14 landmarks. Row *i* of the landmarks of one section is the same place as row *i* of
 another of the same set. They are there to judge: what was tuned on them proves nothing.
+`tutorial_landmarks` gives the lung lesion, or made-up sections where it cannot be had.
 
 Taught in the chapter "What a section is".
 """
@@ -14,8 +15,10 @@ __all__ = [
     "LandmarkedSlide",
     "lung_lesion",
     "olfactory_bulb",
+    "tutorial_landmarks",
 ]
 
+import logging
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -23,9 +26,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from stlearnkit import synthetic
 from stlearnkit.conventions import frame_px
 from stlearnkit.downloads import fetch, registry
 from stlearnkit.slides import Slide
+
+_log = logging.getLogger(__name__)
 
 LUNG_STAINS = MappingProxyType(
     {"H&E": ("JB", "PS"), "CD31": ("PS",), "proSPC": ("JB", "PS")}
@@ -149,6 +155,47 @@ def olfactory_bulb(section: str) -> LandmarkedSlide:
         f"bulb {section}",
         replace(slide, mpp=float(np.sqrt(area_um2 / area_px2))),
         table[["xcoord", "ycoord"]].to_numpy(float) * _BULB_FACTOR,
+    )
+
+
+def tutorial_landmarks() -> tuple[LandmarkedSlide, ...]:
+    """Return the three sections with landmarks that the chapters work on.
+
+    They are those of `lung_lesion`. Where these are neither on this machine nor can be
+    downloaded, a warning says so, and the sections are synthetic, with landmarks where
+    the truth puts them. Either way, slides have no scale.
+    """
+    try:
+        return tuple(map(lung_lesion, LUNG_STAINS))
+    except (ConnectionError, PermissionError) as error:
+        _log.warning(
+            "SYNTHETIC TISSUE, NOT REAL DATA: the lung lesion could not be had, so "
+            "every landmark below is of simulated sections. Set STLEARNKIT_DATA to a "
+            "folder with the real ones."
+        )
+        _log.debug("The landmarks cannot be had.", exc_info=error)
+        return _synthetic_landmarks()
+
+
+def _synthetic_landmarks() -> tuple[LandmarkedSlide, ...]:
+    """Return three made-up serial sections; spots of the first are the landmarks."""
+    made = synthetic.stack(3, seed=2)
+    sections = made.stack.sections
+    in_block = made.warps[0](sections[0].coords_um)
+    marks_px = np.stack(
+        [
+            warp.inverse(in_block) / section.mpp
+            for warp, section in zip(made.warps, sections, strict=True)
+        ]
+    )
+    slides = [section.require_slide("to look for landmarks") for section in sections]
+    sizes = np.array([[slide.width, slide.height] for slide in slides])[:, None]
+    inside = ((marks_px >= 0) & (marks_px < sizes)).all(axis=(0, 2))
+    return tuple(
+        LandmarkedSlide(f"synthetic {section.name}", replace(slide, mpp=None), marks)
+        for section, slide, marks in zip(
+            sections, slides, marks_px[:, inside], strict=True
+        )
     )
 
 

@@ -5,12 +5,14 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
+from stlearnkit import landmark_sets
 from stlearnkit.downloads import registry
 from stlearnkit.landmark_sets import (
     BULB_SECTIONS,
     LUNG_STAINS,
     lung_lesion,
     olfactory_bulb,
+    tutorial_landmarks,
 )
 from stlearnkit.landmarks import affine_floor, tre
 
@@ -102,3 +104,27 @@ def test_bulb_landmarks_correspond():
         assert np.median(left) / fixed.diagonal_px < 0.018
         before = tre(moving.landmarks_px, fixed.landmarks_px)
         assert np.median(left) < np.median(before) / 4
+
+
+@pytest.mark.real_data
+def test_tutorial_landmarks_are_those_of_the_lung():
+    names = [one.name for one in tutorial_landmarks()]
+    assert names == ["lung H&E", "lung CD31", "lung proSPC"]
+
+
+def test_without_the_lung_landmarks_are_where_the_truth_puts_them(monkeypatch, caplog):
+    def missing(stain):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(landmark_sets, "lung_lesion", missing)
+    marked = tutorial_landmarks()
+    assert "SYNTHETIC TISSUE, NOT REAL DATA" in caplog.text
+    first, second, _ = marked
+    assert len(first.landmarks_px) > 20
+    assert first.slide.mpp is None
+    for one in marked:
+        size = one.slide.width, one.slide.height
+        assert ((one.landmarks_px >= 0) & (one.landmarks_px < size)).all()
+    floor = affine_floor(second.landmarks_px, first.landmarks_px)
+    apart = tre(second.landmarks_px, first.landmarks_px)
+    assert np.median(floor) < 0.2 * np.median(apart)
