@@ -16,9 +16,11 @@ from stlearnkit.registration._quality import (
     quality,
     texture_ncc,
 )
-from stlearnkit.registration._sweep import coarse
+from stlearnkit.registration._sweep import FINER, coarse, statements
 from stlearnkit.registration._working import WorkingImage
 from stlearnkit.sections import Section
+
+_PRICE = 3.0  # nats for growth and two shears
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,9 @@ def align(fixed: Section | WorkingImage, moving: Section | WorkingImage) -> Alig
     """Find the affine map from one section to another by their images.
 
     The sweep of `coarse`, then `rigid`, then `affine` from either side, and the mean
-    of both. The affine map has to earn its freedom: where texture does not agree better
-    than by the rigid map, as where a torn piece makes the outline larger, that stays.
+    of both. The affine map has to earn its freedom: where texture does not agree
+    clearly better than by the rigid map, as where a torn piece makes the outline
+    larger, that stays.
 
     Parameters
     ----------
@@ -85,16 +88,24 @@ def settled(
     *,
     factors: tuple[int, ...],
 ) -> Affine2D:
-    """Return the affine map if texture agrees better with it, else the rigid one."""
+    """Return the affine map if texture pays for its freedom, else the rigid one.
+
+    It has three numbers more, so it must gain three nats (Akaike, 1974). The outline
+    has no say: what is torn or cut off changes it, and asks for stretch.
+    """
     stiff = rigid(fixed, moving, start, factors=factors)
     forth = affine(fixed, moving, stiff, factors=(2, 1))
     back = affine(moving, fixed, stiff.inverse(), factors=(2, 1))
     free = _between(forth, back.inverse())
-    agreement = [
-        texture_ncc(fixed, moving, moving.matrix_um(transform, fixed))
+    n_patches, _ = statements(fixed.level(FINER), moving.level(FINER))
+    correlation = [
+        max(0.0, texture_ncc(fixed, moving, moving.matrix_um(transform, fixed)))
         for transform in (stiff, free)
     ]
-    return free if agreement[1] > agreement[0] else stiff
+    without, with_stretch = -0.5 * n_patches * np.log1p(-np.square(correlation))
+    if with_stretch - without > _PRICE:
+        return free
+    return rigid(fixed, moving, stiff, factors=(1,))
 
 
 def _between(one: Affine2D, other: Affine2D) -> Affine2D:

@@ -23,6 +23,7 @@ from stlearnkit.registration._levels import REACH_UM, Level, pull
 _WIDEST_UM = 100.0  # error of the outline beyond which it belongs to something else
 _SQUARE_UM = 300.0  # side of squares that are independent of each other
 _CUT = 2.5  # standard deviations beyond which a pixel belongs to something else
+_LEAST_HELD = 0.1  # of the pull that would be there without weighting down
 _LONGEST_PX = 2.0  # step; images are linear over no more
 _SHORTEST_PX = 0.02  # step after which the search ends
 
@@ -140,9 +141,16 @@ def _texture(
     gain = max(covariance / max(variance, 1e-6), 0.1)
     error = (ours - ours_mean) - gain * (theirs - theirs_mean)
     spread = 1.4826 * float(np.median(np.abs(error))) + 1e-6
-    weight = weight / (1 + (error / (_CUT * spread)) ** 2) ** 2
+    off = (error / (_CUT * spread)) ** 2
     return _evidence(
-        fixed, gain * pulled, at, error, weight, radius=radius, n_free=n_free
+        fixed,
+        gain * pulled,
+        at,
+        error,
+        weight,
+        off=off,
+        radius=radius,
+        n_free=n_free,
     )
 
 
@@ -162,9 +170,11 @@ def _outline(
     error = fixed.inside_um[at] - pulled[at]
     spread = 1.4826 * float(np.median(np.abs(error)))
     spread = min(max(spread, fixed.um_per_px), _WIDEST_UM)
-    weight = 1 / (1 + (error / spread) ** 2) ** 2
+    weight, off = np.ones_like(error), (error / spread) ** 2
     pulled = np.where(np.isfinite(pulled), pulled, fixed.inside_um)
-    return _evidence(fixed, pulled, at, error, weight, radius=radius, n_free=n_free)
+    return _evidence(
+        fixed, pulled, at, error, weight, off=off, radius=radius, n_free=n_free
+    )
 
 
 def _evidence(
@@ -174,6 +184,7 @@ def _evidence(
     error: Float[np.ndarray, " values"],
     weight: Float[np.ndarray, " values"],
     *,
+    off: Float[np.ndarray, " values"],
     radius: float,
     n_free: int,
 ) -> _Evidence:
@@ -182,8 +193,11 @@ def _evidence(
     How far to trust it is not assumed but seen: each square of 300 µm pulls for itself,
     and where the squares contradict each other, they are noise. It is measured in
     units of what independent pixels would give, so that neither fine pixels nor a
-    blurred texture pass for more than they know.
+    blurred texture pass for more than they know. Nor do errors that were weighted down
+    pass for small ones: a pixel that is `off`, in squares of the usual, no longer pulls
+    harder when it is further away, and what remains has to hold the map alone.
     """
+    weight = weight / (1 + off) ** 2
     down, right = np.gradient(pulled, fixed.um_per_px)
     right, down = right[at], down[at]
     x = (fixed.places_um[0][at] - fixed.centre_um[0]) / radius
@@ -199,5 +213,8 @@ def _evidence(
     square = across * (along.max() + 1) + along
     pulls = np.stack([np.bincount(square, weights=one) for one in -weighted * error])
     noise = np.trace(np.linalg.lstsq(information, pulls @ pulls.T, rcond=None)[0])
-    noise = max(float(noise) / n_free, 1e-9)
+    squared = (effect**2).sum(axis=0)
+    holding = squared @ (weight * (1 - 3 * off) / (1 + off))  # d(weight error)/d error
+    held = max(holding / (squared @ weight + 1e-12), _LEAST_HELD)
+    noise = max(float(noise) / n_free / held**2, 1e-9)
     return _Evidence(information / noise, pulls.sum(axis=1) / noise)

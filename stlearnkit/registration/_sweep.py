@@ -7,6 +7,7 @@ __all__ = [
     "Candidates",
     "apart_um",
     "coarse",
+    "statements",
 ]
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 from stlearnkit.geometry import Affine2D
-from stlearnkit.registration._gauss_newton import refine
+from stlearnkit.registration._gauss_newton import refine, strain
 from stlearnkit.registration._levels import TEXTURE_PX, Level, pull
 from stlearnkit.registration._working import WorkingImage
 
@@ -31,6 +32,7 @@ _N_FINER = 4  # of them are looked at again
 _MIN_OVERLAP = 0.5  # of the smaller tissue
 _ALONG_UM = 300.0  # of outline are one statement
 _OUTLINE_UM = 200.0  # width of the band that stands for the outline
+_STRETCH_SD = 0.03  # allowed to poses that are compared; few sections stretch by more
 _HIGHEST = 0.95  # correlation; no two sections are as alike as pixels of one
 
 
@@ -177,7 +179,7 @@ def _channels(level: Level) -> tuple[Float32[np.ndarray, "height width"], ...]:
     return level.texture, level.tissue - flats
 
 
-def _statements(ours: Level, theirs: Level) -> Float[np.ndarray, "2"]:
+def statements(ours: Level, theirs: Level) -> Float[np.ndarray, "2"]:
     """Count the independent statements of texture and outline; the smaller tissue's."""
     counts = []
     for level in (ours, theirs):
@@ -190,11 +192,11 @@ def _statements(ours: Level, theirs: Level) -> Float[np.ndarray, "2"]:
 
 
 def _nats(
-    correlations: Float[np.ndarray, "2 values"], statements: Float[np.ndarray, "2"]
+    correlations: Float[np.ndarray, "2 values"], counts: Float[np.ndarray, "2"]
 ) -> Float[np.ndarray, "2 values"]:
     """Turn correlations into evidence."""
     positive = np.clip(correlations, 0, _HIGHEST)
-    return -0.5 * statements[:, None] * np.log1p(-(positive**2))
+    return -0.5 * counts[:, None] * np.log1p(-(positive**2))
 
 
 def _sweep(ours: Level, theirs: Level) -> list[_Found]:
@@ -205,7 +207,7 @@ def _sweep(ours: Level, theirs: Level) -> list[_Found]:
     norms = [np.linalg.norm(one) * np.linalg.norm(other) + 1e-9 for one, other in pairs]
     pairs.append((ours.tissue, theirs.tissue))
     spectra = [np.conj(fft.rfft2(one, shape)) for one, _ in pairs]
-    statements = _statements(ours, theirs)
+    counts = statements(ours, theirs)
     needed = _MIN_OVERLAP * min(ours.tissue.sum(), theirs.tissue.sum())
     found = []
     for mirrored, degrees in product((False, True), np.arange(0, 360, STEP_DEG)):
@@ -221,7 +223,7 @@ def _sweep(ours: Level, theirs: Level) -> list[_Found]:
         if not len(enough):
             continue
         cues = np.stack([texture[enough] / norms[0], outline[enough] / norms[1]])
-        nats = _nats(cues, statements)
+        nats = _nats(cues, counts)
         for ranking in (nats.sum(axis=0), *nats):
             top = int(np.argmax(ranking))
             place = np.unravel_index(enough[top], shape)
@@ -264,10 +266,21 @@ def _placed(
 def _evidence(
     ours: Level, theirs: Level, matrix: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "2"]:
-    """Return the evidence of texture and of outline for a map, in nats."""
+    """Return the evidence of texture and of outline for a rigid pose, in nats.
+
+    Texture may stretch first: sections do, by a pixel or two at the rim, and what is
+    right gains more by it than what is wrong. The stretch is paid for.
+    """
+    stretched = refine(
+        ours, theirs, matrix, strain_sd=_STRETCH_SD, cues=("texture",), max_steps=6
+    )
+    paid = 0.5 * float(np.sum((strain(stretched) / _STRETCH_SD) ** 2))
     correlations = [
-        (one * pull(other, theirs, ours, matrix)).sum()
+        (one * pull(other, theirs, ours, by)).sum()
         / (np.linalg.norm(one) * np.linalg.norm(other) + 1e-9)
-        for one, other in zip(_channels(ours), _channels(theirs), strict=True)
+        for one, other, by in zip(
+            _channels(ours), _channels(theirs), (stretched, matrix), strict=True
+        )
     ]
-    return _nats(np.array(correlations)[:, None], _statements(ours, theirs))[:, 0]
+    nats = _nats(np.array(correlations)[:, None], statements(ours, theirs))[:, 0]
+    return np.array([max(nats[0] - paid, 0.0), nats[1]])

@@ -32,6 +32,8 @@ _SPIKE_UM = 64.0  # half the width of what is cut off: hairs, dirt at the outlin
 _GAP_UM = 100.0  # half the width of the gaps that are closed: alveoli, fat
 _RIM = 0.05  # of the sides of an image
 _SMALL_PART = 0.05  # of the largest part: dust, bubbles, letters
+_HOLE = 0.1  # of the largest thick part; beyond, thin walls are those of a frame
+_SMOOTH = 0.5  # of the density of what encloses it; glass has next to none
 _CUT_PART = 0.5  # of the largest part, for what touches the border: fiducials
 
 
@@ -227,9 +229,9 @@ def _tissue(
     parts, _ = _parts(near)
     # What a frame of fiducials encloses is no hole.
     inner = near & ~np.isin(parts, _on_rim(parts))
-    thick = _shrunk(
-        near | binary_fill_holes(inner), (_GAP_UM + 2 * _SMOOTH_UM + _SPIKE_UM) * px
-    )
+    radius_px = (_GAP_UM + 2 * _SMOOTH_UM + _SPIKE_UM) * px
+    holes = _holes(inner, _shrunk(near, radius_px), density)
+    thick = _shrunk(near | holes, radius_px)
     parts, areas = _parts(_grown(thick, _SPIKE_UM * px))
     at_rim = np.isin(np.arange(len(areas)), _on_rim(parts))
     kept = areas > at_rim * _CUT_PART * areas.max()
@@ -266,6 +268,24 @@ def _shrunk(
 ) -> Bool[np.ndarray, "height width"]:
     """Take off all pixels within `radius_px` of what is not in the mask."""
     return distance_transform_edt(mask) > radius_px if not mask.all() else mask
+
+
+def _holes(
+    mask: Bool[np.ndarray, "height width"],
+    thick: Bool[np.ndarray, "height width"],
+    density: Float32[np.ndarray, "height width"],
+) -> Bool[np.ndarray, "height width"]:
+    """Return the holes in a mask, but not the glass that a frame encloses.
+
+    A hole in tissue is small beside the largest thick part, or it is no hole but smooth
+    tissue, and as dense as what encloses it.
+    """
+    holes, areas = _parts(binary_fill_holes(mask) & ~mask)
+    _, bodies = _parts(thick)
+    small = areas < _HOLE * bodies.max()
+    dense = np.bincount(holes.ravel(), weights=density.ravel()) / np.maximum(areas, 1)
+    smooth = dense > _SMOOTH * density[mask].mean() if mask.any() else small
+    return ((areas > 0) & (small | smooth))[holes]
 
 
 def _on_rim(parts: Int[np.ndarray, "height width"]) -> Int[np.ndarray, " values"]:
