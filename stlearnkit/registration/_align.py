@@ -16,7 +16,7 @@ from stlearnkit.registration._quality import (
     quality,
     texture_ncc,
 )
-from stlearnkit.registration._sweep import FINER, coarse, statements
+from stlearnkit.registration._sweep import FINER, HIGHEST, coarse, statements
 from stlearnkit.registration._working import WorkingImage
 from stlearnkit.sections import Section
 
@@ -99,13 +99,12 @@ def settled(
     free = _between(forth, back.inverse())
     n_patches, _ = statements(fixed.level(FINER), moving.level(FINER))
     correlation = [
-        max(0.0, texture_ncc(fixed, moving, moving.matrix_um(transform, fixed)))
+        texture_ncc(fixed, moving, moving.matrix_um(transform, fixed))
         for transform in (stiff, free)
     ]
-    without, with_stretch = -0.5 * n_patches * np.log1p(-np.square(correlation))
-    if with_stretch - without > _PRICE:
-        return free
-    return rigid(fixed, moving, stiff, factors=(1,))
+    sure = np.clip(correlation, 0.0, HIGHEST)
+    without, with_stretch = -0.5 * n_patches * np.log1p(-np.square(sure))
+    return free if with_stretch - without > _PRICE else stiff
 
 
 def _between(one: Affine2D, other: Affine2D) -> Affine2D:

@@ -3,6 +3,7 @@
 __all__ = [
     "FACTOR",
     "FINER",
+    "HIGHEST",
     "Candidate",
     "Candidates",
     "apart_um",
@@ -33,7 +34,7 @@ _MIN_OVERLAP = 0.5  # of the smaller tissue
 _ALONG_UM = 300.0  # of outline are one statement
 _OUTLINE_UM = 200.0  # width of the band that stands for the outline
 _STRETCH_SD = 0.03  # allowed to poses that are compared; few sections stretch by more
-_HIGHEST = 0.95  # correlation; no two sections are as alike as pixels of one
+HIGHEST = 0.95  # correlation; no two sections are as alike as pixels of one
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ def _nats(
     correlations: Float[np.ndarray, "2 values"], counts: Float[np.ndarray, "2"]
 ) -> Float[np.ndarray, "2 values"]:
     """Turn correlations into evidence."""
-    positive = np.clip(correlations, 0, _HIGHEST)
+    positive = np.clip(correlations, 0, HIGHEST)
     return -0.5 * counts[:, None] * np.log1p(-(positive**2))
 
 
