@@ -14,7 +14,7 @@ _FOLDS = {4: 4, 8: 4, 6: 6}  # turns of a lattice onto itself, by number of neig
 _NEXT = {4: 1.2, 6: 1.35}  # in pitches: between the first and the second neighbours
 _REACH = {4: 1.5, 6: 1.5, 8: 2**0.5 + 0.5}  # in pitches: as far as neighbours can be
 _N_FITS = 3
-_ENOUGH = 500  # spots to find the lattice from; their 2,000 steps average jitter out
+_ENOUGH = 250  # spots to find the lattice from; their 1,000 steps average jitter out
 _LEAST_ORDER = 0.25  # the wrong lattice has 0, the right one 0.5 at the largest jitter
 
 
