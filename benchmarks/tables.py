@@ -19,6 +19,7 @@ SECTIONS = ["C2", "C3", "C4", "C5", "C6"]
 PREDICTORS = [
     "mean profile",
     "ridge",
+    "kriging",
     "ST-Net, short",
     "ST-Net",
     "TRIPLEX",
@@ -58,6 +59,9 @@ PARTS: Pairs = (
     ("ASIGN", "TRIPLEX"),
     ("TRIPLEX", "TRIPLEX, epoch by error"),
     ("TRIPLEX and ASIGN", "ASIGN"),
+    ("kriging", "TRIPLEX"),
+    ("kriging", "ASIGN"),
+    ("kriging", "TRIPLEX and ASIGN"),
 )
 """What is compared section by section: a model and what it is to be better than."""
 

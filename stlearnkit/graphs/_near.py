@@ -176,8 +176,8 @@ def _beside(points_um: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "2"]:
 
 
 def _look(
-    tree: cKDTree, places_um: Float[np.ndarray, "places 2"], width: int
-) -> tuple[Float[np.ndarray, "places _"], Int[np.ndarray, "places _"]]:
+    tree: cKDTree, places_um: Float[np.ndarray, "queries 2"], width: int
+) -> tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]]:
     """Return distances and numbers of the nearest points; all if there are less."""
     width = min(width, tree.n)
     distances, found = tree.query(places_um, k=width)
@@ -186,10 +186,10 @@ def _look(
 
 def _settled(
     tree: cKDTree,
-    places_um: Float[np.ndarray, "places 2"],
+    places_um: Float[np.ndarray, "queries 2"],
     n_wanted: int,
-    itself: Int[np.ndarray, " places"] | None,
-) -> Int[np.ndarray, "places _"]:
+    itself: Int[np.ndarray, " queries"] | None,
+) -> Int[np.ndarray, "queries _"]:
     """Return the nearest points, the first of those that share a place first."""
     width = n_wanted + 2  # with the self, and one beyond
     while True:
