@@ -38,8 +38,6 @@ PREDICTORS = [
     "ASIGN, with line",
     "TRIPLEX and ASIGN",
     "TRIPLEX, epoch by error",
-    "BG-TRIPLEX, epoch by error",
-    "BG-TRIPLEX, empty maps, epoch by error",
 ]
 Pairs = tuple[tuple[str, str], ...]
 PARTS: Pairs = (
@@ -50,7 +48,6 @@ PARTS: Pairs = (
     ("BG-TRIPLEX", "BG-TRIPLEX, empty maps"),
     ("BG-TRIPLEX", "BG-TRIPLEX, others' maps"),
     ("BG-TRIPLEX", "BG-TRIPLEX, grey for edges"),
-    ("BG-TRIPLEX, epoch by error", "BG-TRIPLEX, empty maps, epoch by error"),
     ("ASIGN", "ASIGN, means"),
     ("ASIGN", "ASIGN, no tiles"),
     ("ASIGN", "ASIGN, no graph"),
