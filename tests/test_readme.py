@@ -107,12 +107,14 @@ def test_whom_networks_beat_is_what_the_benchmark_wrote():
 
 def test_kriging_is_ahead_of_every_network():
     kriging = of_sections("kriging", "section")
-    networks = set(BENCHMARK["predictor"]) - {"kriging"}
-    assert "TRIPLEX and ASIGN" in networks
-    assert all((kriging > of_sections(name, "section")).all() for name in networks)
-    assert "ahead of every network in each of the five sections" in " ".join(
-        README.split()
-    )
+    for name in set(BENCHMARK["predictor"]) - {"kriging"}:
+        assert kriging.mean() > of_sections(name, "section").mean()
+    for name in ("TRIPLEX", "ASIGN", "TRIPLEX and ASIGN"):
+        assert (kriging > of_sections(name, "section")).all()
+    assert (
+        "ahead of every network on average, and of TRIPLEX, ASIGN and the mean of both "
+        "in each of the five sections"
+    ) in " ".join(README.split())
 
 
 def test_the_picture_is_that_of_the_notebook(monkeypatch):
