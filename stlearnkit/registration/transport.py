@@ -30,7 +30,7 @@ def by_expression(
     moving: Section,
     start: Affine2D | None = None,
     *,
-    alpha: float = 0.5,
+    alpha: float = 0.9,
     genes: Sequence[str] | None = None,
     n_components: int = 20,
     within_um: float = 400.0,
@@ -52,7 +52,9 @@ def by_expression(
         known, except that the section does not lie upside down: of `start` only, the
         map takes the handedness.
     alpha
-        How much structure counts, from 0 to below 1: 0 is expression alone.
+        How much structure counts, from 0 to below 1: 0 is expression alone. Of 0.1, 0.5
+        and 0.9 the last was best where nothing else is known, on real and on made-up
+        sections.
     genes
         Which to compare; without them the 250 with the highest mean count in both. To
         judge the map by expression, keep other genes for that.
