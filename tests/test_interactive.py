@@ -116,7 +116,5 @@ def test_refused_sliders(change, message):
 
 def test_a_slider_that_would_be_too_large_is_refused():
     noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
-    with pytest.raises(
-        ValueError, match=r"the slider has \d+ kB, expected 600"
-    ):
+    with pytest.raises(ValueError, match=r"the slider has \d+ kB, expected 600"):
         slider(noise, noise, alt=ALT, jpeg_quality=95)

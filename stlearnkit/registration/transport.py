@@ -80,7 +80,7 @@ def by_expression(
 
     Notes
     -----
-    Fused Gromov–Wasserstein, as in [1]_ and for sections in [2]_: the plan
+    Fused Gromov–Wasserstein (Vayer et al.), as for sections by Zeira et al.: the plan
     :math:`P \geq 0`, with the same weight :math:`1/n` for each spot of a section,
     minimises
 
@@ -95,10 +95,11 @@ def by_expression(
 
     References
     ----------
-    .. [1] Vayer et al., "Optimal transport for structured data with application on
-       graphs", ICML (2019).
-    .. [2] Zeira et al., "Alignment and integration of spatial transcriptomics data",
-       Nature Methods 19 (2022).
+    Vayer et al., "Optimal transport for structured data with application on graphs",
+    ICML (2019).
+
+    Zeira et al., "Alignment and integration of spatial transcriptomics data", Nature
+    Methods 19 (2022).
     """
     _check_numbers(alpha, n_components, within_um)
     ours, theirs = _places(fixed), _places(moving)
