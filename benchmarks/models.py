@@ -10,6 +10,8 @@ seed only. Near-empty spots flatter whatever knows the library size, so all is s
 twice, with all spots and with those of 100 transcripts or more; networks are trained
 once, as their runs are kept too.
 
+Kriging stands beside ridge as the second simple competitor, and needs no seed either.
+
 ST-Net stands here twice: with the library's settings and eight epochs, and with
 settings chosen anew in every fold, by the error on a training section that is set
 aside; the same section chooses the epoch. Each seed sets another section aside. To
@@ -45,6 +47,7 @@ from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.models.triplex import Triplex, TriplexConfig
 from stlearnkit.predictors import (
     BestOf,
+    KrigingPredictor,
     MeanOf,
     MeanPredictor,
     NetworkPredictor,
@@ -169,6 +172,7 @@ def main() -> None:
     competitors: list[tuple[Predictor, list[int]]] = [
         (MeanPredictor(), [0]),
         (RidgePredictor(), [0]),
+        (KrigingPredictor(), [0]),
         (short_stnet(runs), asked.seeds),
         (triplex(runs), asked.seeds),
         (guided(runs, "BG-TRIPLEX"), asked.seeds),

@@ -19,6 +19,7 @@ SECTIONS = ["C2", "C3", "C4", "C5", "C6"]
 PREDICTORS = [
     "mean profile",
     "ridge",
+    "kriging",
     "ST-Net, short",
     "ST-Net",
     "TRIPLEX",
@@ -37,8 +38,6 @@ PREDICTORS = [
     "ASIGN, with line",
     "TRIPLEX and ASIGN",
     "TRIPLEX, epoch by error",
-    "BG-TRIPLEX, epoch by error",
-    "BG-TRIPLEX, empty maps, epoch by error",
 ]
 Pairs = tuple[tuple[str, str], ...]
 PARTS: Pairs = (
@@ -49,7 +48,6 @@ PARTS: Pairs = (
     ("BG-TRIPLEX", "BG-TRIPLEX, empty maps"),
     ("BG-TRIPLEX", "BG-TRIPLEX, others' maps"),
     ("BG-TRIPLEX", "BG-TRIPLEX, grey for edges"),
-    ("BG-TRIPLEX, epoch by error", "BG-TRIPLEX, empty maps, epoch by error"),
     ("ASIGN", "ASIGN, means"),
     ("ASIGN", "ASIGN, no tiles"),
     ("ASIGN", "ASIGN, no graph"),
@@ -58,6 +56,9 @@ PARTS: Pairs = (
     ("ASIGN", "TRIPLEX"),
     ("TRIPLEX", "TRIPLEX, epoch by error"),
     ("TRIPLEX and ASIGN", "ASIGN"),
+    ("kriging", "TRIPLEX"),
+    ("kriging", "ASIGN"),
+    ("kriging", "TRIPLEX and ASIGN"),
 )
 """What is compared section by section: a model and what it is to be better than."""
 

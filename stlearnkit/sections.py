@@ -251,9 +251,8 @@ class Section:
 
         The elements share the coordinate system named after the section, in µm.
         """
-        return _spatialdata.write(
-            self.adata, self.slide, self.name, self.patient, self.mpp
-        )
+        part = _spatialdata.Part(self.adata, self.slide, self.name, self.patient)
+        return _spatialdata.write(part, self.mpp)
 
     @classmethod
     def from_spatialdata(cls, data: "SpatialData") -> "Section":

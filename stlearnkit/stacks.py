@@ -9,13 +9,18 @@ Taught in the chapter "What a section is".
 __all__ = ["Stack"]
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from stlearnkit import _spatialdata
 from stlearnkit.conventions import FrameError, frame_um
 from stlearnkit.geometry import Affine2D
 from stlearnkit.sections import Section
+
+if TYPE_CHECKING:
+    from spatialdata import SpatialData
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,3 +102,46 @@ class Stack:
                 self.sections, self.z_um, self.to_reference, strict=True
             )
         ]
+
+    def to_spatialdata(self) -> "SpatialData":
+        """Return the stack as one `SpatialData`: all images, circles and tables.
+
+        Elements of section ``C2`` are ``C2_image``, ``C2_spots`` and ``C2_table``, all
+        in full-resolution pixels, which are mapped to two coordinate systems in µm:
+        ``C2``, that of the section alone, and `reference`, that of the stack. The
+        height stands in column ``z_um`` of the tables.
+
+        Raises
+        ------
+        SectionError
+            If two names of sections differ by no more than capitals, a table has a
+            column ``z_um`` already, or a section has no µm scale.
+        FrameError
+            If `reference` is the name of a section, and so of its own system.
+
+        Notes
+        -----
+        Images are held in full, all at once. Circles stay circles: a map that stretches
+        one direction more than another gives them their mean radius.
+        """
+        parts = [
+            _spatialdata.Part(one.adata, one.slide, one.name, one.patient)
+            for one in self.sections
+        ]
+        mpp = [section.mpp for section in self.sections]
+        return _spatialdata.write_stack(parts, mpp, self.z_um, self.to_reference)
+
+    @classmethod
+    def from_spatialdata(cls, data: "SpatialData") -> "Stack":
+        """Return the stack that `to_spatialdata` wrote, in the order of the heights.
+
+        The maps are those that the circles have now: whoever moved them, in another
+        program, gets the moved stack.
+
+        Raises
+        ------
+        SectionError
+            If `data` does not hold a stack in that layout.
+        """
+        parts, z_um, to_reference = _spatialdata.read_stack(data)
+        return cls(tuple(Section(*part) for part in parts), z_um, to_reference)

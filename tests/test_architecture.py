@@ -26,6 +26,7 @@ HEAVY = {
     "SimpleITK",
     "anndata",
     "lightning",
+    "ot",
     "pandas",
     "scanpy",
     "scipy",

@@ -26,13 +26,13 @@ from stlearnkit.folds import (
     leave_one_section_out,
     observed_section,
 )
+from stlearnkit.imputation import ObservedMeanPredictor
 from stlearnkit.models.cnn import STNet, STNetConfig
 from stlearnkit.patches import extract
 from stlearnkit.predictors import (
     FittedMean,
     MeanPredictor,
     NetworkPredictor,
-    ObservedMeanPredictor,
     RidgePredictor,
 )
 from stlearnkit.sections import Section

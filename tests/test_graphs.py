@@ -225,6 +225,16 @@ class TestKnn:
         again = graphs.knn(coords_um, 4, self_loops=False)
         assert np.array_equal(whole.edge_index, again.edge_index)
 
+    def test_the_order_of_spots_plays_no_part(self):
+        # A lattice in parts of a pixel far from the origin: rounding differs by place.
+        y, x = np.divmod(np.arange(900.0), 30)
+        coords_um = 33.3 * np.column_stack([x, y]) + 12_345.6
+        order = np.random.default_rng(0).permutation(900)
+        before = dense(graphs.knn(coords_um, 6, self_loops=False))
+        after = dense(graphs.knn(coords_um[order], 6, self_loops=False))
+        assert np.array_equal(after, before[np.ix_(order, order)])
+        assert np.array_equal(before[435], before[404].take(np.arange(900) - 31))
+
     def test_distances_that_differ_by_rounding_tie(self):
         coords_um = np.array([[0.3, 0.0], [0.0, 0.0], [np.nextafter(0.6, 0), 0.0]])
         assert coords_um[2, 0] - 0.3 < 0.3  # nearer than spot 1, in the 16th digit

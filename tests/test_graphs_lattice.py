@@ -93,6 +93,14 @@ class TestGrid:
         after = graphs.grid(as_coords(places[order]), n_neighbours, self_loops=True)
         assert np.array_equal(dense(after), dense(before)[np.ix_(order, order)])
 
+    def test_more_spots_than_the_lattice_is_found_from(self):
+        places, joined = lattice(8, n_columns=40, n_rows=35)
+        rng = np.random.default_rng(0)
+        jitter = rng.uniform(-10, 10, 1400) + 1j * rng.uniform(-10, 10, 1400)
+        coords_um = as_coords((places + jitter) * np.exp(0.3j))
+        graph = graphs.grid(coords_um, 8, self_loops=False)
+        assert np.array_equal(dense(graph), joined)
+
     def test_a_pitch_that_is_given_counts(self):
         rare = np.array([[0, 0], [600, 0], [1200, 0], [1800, 0], [2000, 0]], float)
         graph = graphs.grid(rare, 4, pitch_um=200.0, self_loops=False)

@@ -20,13 +20,14 @@ from stlearnkit.expression import Panel, log_normalised
 from stlearnkit.folds import Fold, inner_folds
 from stlearnkit.models.baselines import RidgeRegression, neighbourhood_features
 from stlearnkit.models.cnn import STNet, STNetConfig
+from stlearnkit.models.kriging import Kriging
 from stlearnkit.patches import Scale, extract
 from stlearnkit.predictors import (
     BestOf,
+    KrigingPredictor,
     MeanOf,
     MeanPredictor,
     NetworkPredictor,
-    ObservedMeanPredictor,
     Predictor,
     RidgePredictor,
     Task,
@@ -55,7 +56,9 @@ def darker_batch(section, genes):
     return replace(batch, patches=batch.patches // 2)
 
 
-RIDGE = RidgePredictor(mean_colour, (Scale("spot", 200.0),), model=RidgeRegression())
+SPOT = (Scale("spot", 200.0),)
+RIDGE = RidgePredictor(mean_colour, SPOT, model=RidgeRegression())
+KRIGING = KrigingPredictor(mean_colour, SPOT)
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def task(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "predictor", [MeanPredictor(), ObservedMeanPredictor(), RIDGE], ids=lambda p: p.name
+    "predictor", [MeanPredictor(), RIDGE, KRIGING], ids=lambda p: p.name
 )
 def test_members_keep_the_protocol(predictor, task):
     fitted = predictor.fit(task, seed=0)
@@ -85,16 +88,6 @@ def test_mean_predictor_repeats_the_mean_of_all_training_spots(task):
     assert fitted.seen == ("C2", "C3")
 
 
-def test_observed_mean_repeats_the_profile_of_the_own_patient(task):
-    both = Task(task.train, (*task.observed, task.train[0]), PANEL)
-    fitted = ObservedMeanPredictor().fit(both, seed=0)
-    for known in both.observed:
-        expected = log_normalised(known, PANEL.genes).mean(axis=0)
-        other = blocks.section("X", known.patient)
-        np.testing.assert_allclose(fitted.predict(other), [expected] * 36)
-    assert fitted.seen == ("B4", "C2")
-
-
 def test_ridge_predictor_is_the_ridge_on_features_and_their_disc_means(task):
     def inputs(section):
         patches = extract(section.slide, section.coords_px, 200.0, output_px=4)
@@ -107,6 +100,23 @@ def test_ridge_predictor_is_the_ridge_on_features_and_their_disc_means(task):
     (test,) = task.observed
     expected = by_hand.predict(inputs(test))
     np.testing.assert_allclose(fitted.predict(test), expected, atol=1e-5)
+    assert fitted.seen == ("C2", "C3")
+    assert expected[:, 1].std() > 0.1  # brightness does tell where the gene is high
+
+
+def test_kriging_predictor_is_kriging_on_the_blocks_of_ridge(task):
+    def blocks_of(sections):
+        return [RIDGE.blocks(section, mean_colour()) for section in sections]
+
+    by_hand = Kriging().fit(
+        blocks_of(task.train),
+        [log_normalised(section, PANEL.genes) for section in task.train],
+        transcripts=[section.total_counts() for section in task.train],
+    )
+    fitted = KRIGING.fit(task, seed=0)
+    (test,) = task.observed
+    expected = by_hand.predict(blocks_of([test])[0])
+    np.testing.assert_allclose(fitted.predict(test), expected)
     assert fitted.seen == ("C2", "C3")
     assert expected[:, 1].std() > 0.1  # brightness does tell where the gene is high
 
@@ -144,17 +154,8 @@ def test_too_few_training_sections_are_refused(task):
         MeanPredictor().fit(none, seed=0)
     with pytest.raises(ValueError, match=r"'ridge' has 1 training section\(s\), expec"):
         RIDGE.fit(one, seed=0)
-
-
-def test_nothing_observed_is_refused(task):
-    with pytest.raises(ValueError, match="'observed mean' has no observed section"):
-        ObservedMeanPredictor().fit(Task(task.train, (), PANEL), seed=0)
-
-
-def test_a_patient_that_was_not_observed_has_no_profile(task):
-    fitted = ObservedMeanPredictor().fit(task, seed=0)
-    with pytest.raises(ValueError, match=r"no section of patient 'C' was observed, on"):
-        fitted.predict(task.train[0])
+    with pytest.raises(ValueError, match=r"'kriging' has 0 training section\(s\), exp"):
+        KRIGING.fit(none, seed=0)
 
 
 # Networks

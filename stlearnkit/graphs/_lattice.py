@@ -4,6 +4,7 @@ __all__ = ["grid"]
 
 import numpy as np
 from jaxtyping import Complex, Float, Int
+from scipy.spatial import cKDTree
 
 from stlearnkit.graphs._checks import both_ways, check_coords, check_length
 from stlearnkit.graphs._graph import SpotGraph
@@ -13,6 +14,7 @@ _FOLDS = {4: 4, 8: 4, 6: 6}  # turns of a lattice onto itself, by number of neig
 _NEXT = {4: 1.2, 6: 1.35}  # in pitches: between the first and the second neighbours
 _REACH = {4: 1.5, 6: 1.5, 8: 2**0.5 + 0.5}  # in pitches: as far as neighbours can be
 _N_FITS = 3
+_ENOUGH = 250  # spots to find the lattice from; their 1,000 steps average jitter out
 _LEAST_ORDER = 0.25  # the wrong lattice has 0, the right one 0.5 at the largest jitter
 
 
@@ -94,19 +96,12 @@ def _lattice_pairs(
     coords_um: Float[np.ndarray, "spots 2"], n_neighbours: int, pitch_um: float | None
 ) -> Int[np.ndarray, "2 _"]:
     """Return the pairs of lattice neighbours, each once."""
-    folds = _FOLDS[n_neighbours]
     tree = tree_of(coords_um)
-    distances, others = tree.query(coords_um, k=min(folds + 1, len(coords_um)))
-    _check_places(distances)
-    pitch = pitch_um or _pitch(distances[:, 1:], _NEXT[folds])
+    _check_places(tree)
     points = coords_um[:, 0] + 1j * coords_um[:, 1]  # turning is multiplying
-    steps = (points[others] - points[:, None])[:, 1:].ravel()
-    first = np.abs(distances[:, 1:].ravel() - pitch) <= (_NEXT[folds] - 1) * pitch
-    if not first.any():
+    step = _step(tree, points, n_neighbours, pitch_um)
+    if step is None:
         return np.empty((2, 0), np.int64)
-    step = pitch * _axis(steps[first], folds, n_neighbours)
-    if pitch_um is None:
-        step = _fitted(step, steps, folds)
     reach = _REACH[n_neighbours] * np.abs(step)
     pairs = tree.query_pairs(reach, output_type="ndarray").T
     seen = (points[pairs[1]] - points[pairs[0]]) / step
@@ -114,6 +109,25 @@ def _lattice_pairs(
     error = np.abs(seen - expected)
     known = error < 0.5
     return _one_a_place(pairs[:, known], expected[known], error[known], len(points))
+
+
+def _step(
+    tree: cKDTree,
+    points: Complex[np.ndarray, " spots"],
+    n_neighbours: int,
+    pitch_um: float | None,
+) -> complex | None:
+    """Return a step of the lattice; None if no spot has a next neighbour."""
+    folds = _FOLDS[n_neighbours]
+    some = slice(None, None, -(-tree.n // _ENOUGH))
+    distances, others = tree.query(tree.data[some], k=min(folds + 1, tree.n))
+    pitch = pitch_um or _pitch(distances[:, 1:], _NEXT[folds])
+    steps = (points[others] - points[some, None])[:, 1:].ravel()
+    first = np.abs(distances[:, 1:].ravel() - pitch) <= (_NEXT[folds] - 1) * pitch
+    if not first.any():
+        return None
+    step = pitch * _axis(steps[first], folds, n_neighbours)
+    return _fitted(step, steps, folds) if pitch_um is None else step
 
 
 def _expected(
@@ -145,20 +159,20 @@ def _fitted(step: complex, steps: Complex[np.ndarray, " edges"], folds: int) -> 
     return step
 
 
-def _check_places(distances: Float[np.ndarray, "spots neighbours"]) -> None:
-    """Refuse two spots in one place, as distances to self and next spot show.
+def _check_places(tree: cKDTree) -> None:
+    """Refuse spots that share a place.
 
     Raises
     ------
     ValueError
-        If there are.
+        If there are any.
     """
-    together = distances[:, 1] == 0
-    if together.any():
+    rows = np.unique(tree.query_pairs(0.0, output_type="ndarray"))
+    if len(rows):
         raise ValueError(
-            f"{int(together.sum())} of {len(together)} spots share their place with "
-            f"another, first: row {np.flatnonzero(together)[0]} of coords_um. A place "
-            "of an array is one spot: merge them, or use radius."
+            f"{len(rows)} of {tree.n} spots share their place with another, "
+            f"first: row {rows[0]} of coords_um. A place of an array is one spot: "
+            "merge them, or use radius."
         )
 
 

@@ -2,8 +2,6 @@
 
 __all__ = ["knn", "nearest", "radius", "tree_of"]
 
-from functools import cached_property
-
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
@@ -11,9 +9,9 @@ from scipy.spatial import cKDTree
 from stlearnkit.graphs._checks import both_ways, check_coords, check_length
 from stlearnkit.graphs._graph import SpotGraph
 
-_TIE = 1e-9  # relative; distances on a lattice differ by rounding, not by design
+_TIE = 1e-9  # of a pitch; distances on a lattice differ by rounding, not by design
+_LEAN = 0.01  # of that, to the side: y decides where x does not
 _CHUNK = 2**12  # spots that are looked at together, to bound memory
-_SPARE = 4  # on square and hexagonal lattices mostly enough to see beyond a tie
 
 
 def radius(
@@ -93,7 +91,10 @@ def knn(
     On a lattice many spots are equally far away. Of those that tie for the last
     places (to nine digits), the ones of smaller x, then y, are taken, then those that
     come first. So the order of spots plays no part unless they share a place, but the
-    orientation does; `radius` and `grid` have no such choice to make.
+    orientation does; `radius` and `grid` have no such choice to make. What decides is
+    that each spot looks from a hair's breadth beside its place, 10⁻⁹ of a pitch towards
+    smaller x and a hundredth of that towards smaller y: to look for ties and settle
+    them one by one would take twice as long.
 
     Examples
     --------
@@ -145,79 +146,57 @@ def nearest(
     skip_self
         Whether queries are the points, and a point is not its own neighbour.
     """
-    points = _Points(points_um)
-    last = min(k, len(points_um) - skip_self) + skip_self  # the self comes on top
-    chosen = np.empty((len(queries_um), last - skip_self), np.int64)
-    spare = 1  # one more than needed shows whether the last place ties
+    n_points = len(points_um)
+    n_wanted = min(k, n_points - skip_self)
+    last = n_wanted + skip_self  # the self comes on top
+    tree, beside = tree_of(points_um), _beside(points_um)
+    chosen = np.empty((len(queries_um), n_wanted), np.int64)
     for start in range(0, len(queries_um), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        distances, found = points.near(queries_um[part], last + spare)
-        chosen[part] = found[:, int(skip_self) : last]
+        places = queries_um[start : start + _CHUNK] - beside
+        numbers = np.arange(start, start + len(places)) if skip_self else None
+        # One more than needed shows whether points share the last place.
+        distances, found = _look(tree, places, last + 1)
         unclear = np.zeros(len(found), bool)
         if found.shape[1] > last:
-            unclear = distances[:, last - 1] >= distances[:, last] * (1 - _TIE)
-        if skip_self:
-            unclear |= found[:, 0] != np.arange(start, start + len(found))
-        rows = np.flatnonzero(unclear)
-        if len(rows):
-            chosen[start + rows] = points.settle(
-                queries_um[part][rows],
-                (distances[rows], found[rows]),
-                last,
-                start + rows if skip_self else None,
-            )
-        # If most spots tie here, most will in the next chunk: look further at once.
-        spare = _SPARE if len(rows) > len(found) / 2 else 1
+            unclear = distances[:, last - 1] == distances[:, last]
+        if numbers is not None:
+            unclear |= found[:, 0] != numbers
+        part = chosen[start : start + _CHUNK]
+        part[:] = found[:, int(skip_self) : last]
+        if unclear.any():
+            itself = None if numbers is None else numbers[unclear]
+            part[unclear] = _settled(tree, places[unclear], n_wanted, itself)
     return chosen
 
 
-class _Points:
-    """Points to look among, in the order that decides ties."""
+def _beside(points_um: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "2"]:
+    """Return how far beside its place a query looks, so that no distances tie."""
+    pitch = np.ptp(points_um, axis=0).max() / len(points_um) ** 0.5
+    return _TIE * pitch * np.array([1.0, _LEAN])
 
-    def __init__(self, points_um: Float[np.ndarray, "points 2"]) -> None:
-        self.points_um = points_um
-        self.tree = tree_of(points_um)
 
-    @cached_property
-    def by_place(self) -> Int[np.ndarray, " points"]:
-        """The points by x, then y, then number."""
-        return np.lexsort((self.points_um[:, 1], self.points_um[:, 0]))
+def _look(
+    tree: cKDTree, places_um: Float[np.ndarray, "queries 2"], width: int
+) -> tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]]:
+    """Return distances and numbers of the nearest points; all if there are less."""
+    width = min(width, tree.n)
+    distances, found = tree.query(places_um, k=width)
+    return distances.reshape(-1, width), found.reshape(-1, width)
 
-    @cached_property
-    def rank(self) -> Int[np.ndarray, " points"]:
-        """Where each point stands in that order."""
-        return np.argsort(self.by_place)
 
-    def near(
-        self, queries_um: Float[np.ndarray, "queries 2"], width: int
-    ) -> tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]]:
-        """Return distances and numbers of the nearest points; all if there are less."""
-        width = min(width, self.tree.n)
-        distances, found = self.tree.query(queries_um, k=width)
-        shape = (len(queries_um), width)
-        return distances.reshape(shape), found.reshape(shape)
-
-    def settle(
-        self,
-        queries_um: Float[np.ndarray, "queries 2"],
-        near: tuple[Float[np.ndarray, "queries _"], Int[np.ndarray, "queries _"]],
-        last: int,
-        itself: Int[np.ndarray, " queries"] | None,
-    ) -> Int[np.ndarray, "queries _"]:
-        """Return the nearest points where distances tie; `last` counts the self."""
-        distances, found = near
-        while True:  # look further, until beyond the last tie
-            limit = distances[:, last - 1 : last]
-            beyond = distances > limit * (1 + _TIE)
-            if beyond[:, -1].all() or found.shape[1] == self.tree.n:
-                break
-            distances, found = self.near(
-                queries_um, max(last + _SPARE, 2 * found.shape[1])
-            )
-        tied = distances >= limit * (1 - _TIE)
-        turn = tied.astype(np.int64) + beyond  # 0 is in, 1 shares what is left
-        if itself is not None:
-            turn[found == itself[:, None]] = 2  # is out
-        ordered = np.sort(turn * self.tree.n + self.rank[found], axis=1)
-        n_wanted = last - (itself is not None)
-        return self.by_place[ordered[:, :n_wanted] % self.tree.n]
+def _settled(
+    tree: cKDTree,
+    places_um: Float[np.ndarray, "queries 2"],
+    n_wanted: int,
+    itself: Int[np.ndarray, " queries"] | None,
+) -> Int[np.ndarray, "queries _"]:
+    """Return the nearest points, the first of those that share a place first."""
+    width = n_wanted + 2  # with the self, and one beyond
+    while True:
+        distances, found = _look(tree, places_um, width)
+        if width >= tree.n or (distances[:, -1] > distances[:, n_wanted]).all():
+            break
+        width *= 2
+    own = found == (-1 if itself is None else itself[:, None])  # comes last
+    order = np.lexsort((found, distances, own))[:, :n_wanted]
+    return np.take_along_axis(found, order, axis=1)

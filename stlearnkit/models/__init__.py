@@ -3,12 +3,12 @@
 The first is taught in the chapter "Features and the linear baseline".
 """
 
-__all__ = ["asign", "attention", "baselines", "cnn", "triplex"]
+__all__ = ["asign", "attention", "baselines", "cnn", "kriging", "triplex"]
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stlearnkit.models import asign, attention, baselines, cnn, triplex
+    from stlearnkit.models import asign, attention, baselines, cnn, kriging, triplex
 else:  # torch is slow to import
     from stlearnkit._rooms import loaded_when_used
 

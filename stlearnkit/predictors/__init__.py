@@ -10,30 +10,28 @@ Taught in the chapter "Judging a map".
 
 __all__ = [
     "BestOf",
+    "KrigingPredictor",
     "MeanOf",
     "MeanPredictor",
     "NetworkPredictor",
-    "ObservedMeanPredictor",
     "Predictor",
     "RidgePredictor",
     "Task",
 ]
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from stlearnkit.encoders import Encoder, default_encoder, features
+from stlearnkit.encoders import Encoder, default_encoder
 from stlearnkit.expression import log_normalised
-from stlearnkit.models.baselines import (
-    FittedRidge,
-    RidgeRegression,
-    neighbourhood_features,
-)
+from stlearnkit.models.baselines import FittedRidge, RidgeRegression
 from stlearnkit.patches import Scale
+from stlearnkit.predictors._blocks import SCALES, image_blocks
 from stlearnkit.predictors._choice import BestOf, MeanOf
+from stlearnkit.predictors._kriging import KrigingPredictor
 from stlearnkit.predictors._network import NetworkPredictor
 from stlearnkit.predictors._task import (
     Predictor,
@@ -43,7 +41,6 @@ from stlearnkit.predictors._task import (
 )
 from stlearnkit.sections import Section
 
-_SCALES = (Scale("spot", 112.0), Scale("near", 224.0), Scale("wide", 560.0))
 _RIDGE = RidgeRegression()
 
 
@@ -105,76 +102,6 @@ class FittedMean:
 
 
 @dataclass(frozen=True)
-class ObservedMeanPredictor:
-    """Predict the mean profile of the patient's observed sections everywhere.
-
-    What a single measured section says about its neighbours without image, place or
-    training: the bar for imputation in three dimensions.
-
-    Parameters
-    ----------
-    name
-        As tables print it.
-    """
-
-    name: str = "observed mean"
-
-    def fit(self, task: Task, seed: int) -> "FittedObservedMean":
-        """Average the observed sections of each patient.
-
-        Parameters
-        ----------
-        task
-            Its observed sections are used, the training sections are not.
-        seed
-            Not used.
-
-        Raises
-        ------
-        ValueError
-            If no section is observed.
-        """
-        if not task.observed:
-            raise ValueError(
-                f"the task of {self.name!r} has no observed section. Use it with folds "
-                "of folds.observed_section."
-            )
-        by_patient: dict[str, list[Section]] = {}
-        for section in task.observed:
-            by_patient.setdefault(section.patient, []).append(section)
-        return FittedObservedMean(
-            tuple(section.name for section in task.observed),
-            {
-                of: mean_profile(tuple(some), task.panel)
-                for of, some in by_patient.items()
-            },
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class FittedObservedMean:
-    """The profiles that `ObservedMeanPredictor` learnt, one for each patient."""
-
-    seen: tuple[str, ...]
-    profiles: Mapping[str, Float[np.ndarray, " genes"]]
-
-    def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
-        """Return the profile of the section's patient once for each spot.
-
-        Raises
-        ------
-        ValueError
-            If no section of that patient was observed.
-        """
-        if section.patient not in self.profiles:
-            raise ValueError(
-                f"no section of patient {section.patient!r} was observed, only of "
-                f"{list(self.profiles)}: section {section.name!r} has no profile."
-            )
-        return np.tile(self.profiles[section.patient], (section.n_spots, 1))
-
-
-@dataclass(frozen=True)
 class RidgePredictor:
     """Predict by ridge regression on frozen features of several scales.
 
@@ -207,7 +134,7 @@ class RidgePredictor:
     """
 
     encoder: Callable[[], Encoder] = default_encoder
-    scales: tuple[Scale, ...] = _SCALES
+    scales: tuple[Scale, ...] = SCALES
     radii_um: tuple[float, ...] = (250.0, 480.0)
     model: RidgeRegression = _RIDGE
     name: str = "ridge"
@@ -259,10 +186,7 @@ class RidgePredictor:
         encoder
             What `encoder` of this predictor returns.
         """
-        by_scale = [features(section, encoder, scale) for scale in self.scales]
-        return neighbourhood_features(
-            by_scale, section.coords_um, radii_um=self.radii_um
-        )
+        return image_blocks(section, encoder, self.scales, self.radii_um)
 
 
 @dataclass(frozen=True, eq=False)
