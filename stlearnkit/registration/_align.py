@@ -91,7 +91,8 @@ def settled(
     """Return the affine map if texture pays for its freedom, else the rigid one.
 
     It has three numbers more, so it must gain three nats (Akaike, 1974). The outline
-    has no say: what is torn or cut off changes it, and asks for stretch.
+    has no say: what is torn or cut off changes it, and asks for stretch. Either is the
+    mean of what is found from both sides, so that it does not matter who is fixed.
     """
     stiff = rigid(fixed, moving, start, factors=factors)
     forth = affine(fixed, moving, stiff, factors=(2, 1))
@@ -104,7 +105,11 @@ def settled(
     ]
     sure = np.clip(correlation, 0.0, HIGHEST)
     without, with_stretch = -0.5 * n_patches * np.log1p(-np.square(sure))
-    return free if with_stretch - without > _PRICE else stiff
+    if with_stretch - without > _PRICE:
+        return free
+    forth = rigid(fixed, moving, stiff, factors=(1,))
+    back = rigid(moving, fixed, stiff.inverse(), factors=(1,))
+    return _between(forth, back.inverse())
 
 
 def _between(one: Affine2D, other: Affine2D) -> Affine2D:
