@@ -27,6 +27,7 @@ HEAVY = {
     "anndata",
     "lightning",
     "pandas",
+    "plotly",
     "scanpy",
     "scipy",
     "skimage",
