@@ -170,6 +170,7 @@ def test_page_carries_its_data_and_words():
     assert page.count("</script>") == 1, "a name must not end the script"
     figure = json.loads(re.search(r"const figure = (.*);\n", page)[1])
     assert figure["data"][0]["x"][1] == 320
+    assert repr(view) == "View('a \"cube\"')"
     assert view.html() != page, "two views on one page need two names"
 
 

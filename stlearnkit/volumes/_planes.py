@@ -82,7 +82,7 @@ def _surface(
         "colorscale": _colours(image[tissue], brightness[tissue]),
         "cmin": 0,
         "cmax": 255,
-        "opacity": 0.45,
+        "opacity": 0.6,
         "showscale": False,
         "hoverinfo": "skip",
         "contours": {axis: {"highlight": False} for axis in "xyz"},

@@ -36,8 +36,9 @@ def draw_still(volume: Volume, gene: str, *, z_times: float = 60.0) -> Figure:
         raise ValueError(f"z_times is {z_times}, expected above 0: 1 for true heights.")
     points = {kind: volume.points(gene, kind) for kind in KINDS}
     drawn = [kind for kind in KINDS if len(points[kind])]
-    span = np.ptp(np.concatenate(volume.stack.coords_3d_um()), axis=0).clip(min=1.0)
-    figure = plt.figure(figsize=(4.4 * len(drawn), 4.6), layout="constrained")
+    places = np.concatenate(volume.stack.coords_3d_um())
+    low, high = places.min(axis=0) - 1.0, places.max(axis=0) + 1.0
+    figure = plt.figure(figsize=(4.2 * len(drawn), 4.4), layout="constrained")
     for number, kind in enumerate(drawn, start=1):
         ax = figure.add_subplot(1, len(drawn), number, projection="3d")
         signed = kind == "difference"
@@ -54,9 +55,10 @@ def draw_still(volume: Volume, gene: str, *, z_times: float = 60.0) -> Figure:
             )
         ax.set(xlabel="x (µm)", ylabel="y (µm)", zlabel="z (µm)")
         ax.set_title(_TITLES.get(kind, kind))
+        ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), zlim=(low[2], high[2]))
+        ax.locator_params(nbins=4)
         ax.set_zticks(volume.stack.z_um)
-        ax.invert_yaxis()
-        ax.set_box_aspect(span * [1.0, 1.0, z_times], zoom=0.9)
+        ax.set_box_aspect((high - low) * [1.0, 1.0, z_times], zoom=0.9)
         ax.view_init(elev=18, azim=-75)
         figure.colorbar(
             dots,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SCALES = {"measured": "Viridis", "predicted": "Viridis", "difference": "RdBu_r"}
 _UNIT = "ln(1 + counts per 10⁴)"
 _HEIGHT_PX = 620
+_SHORT = np.int32  # whole µm; up to 2 m
 _DECIMALS = 2  # of what is drawn; a colour does not tell more
 
 _SNIPPET = """\
@@ -56,7 +57,7 @@ _SNIPPET = """\
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class View:
     """A view to turn, which notebooks show.
 
@@ -82,6 +83,10 @@ class View:
             figure=self.figure.to_json().replace("</", "<\\/"),
             version=get_plotlyjs_version(),
         )
+
+    def __repr__(self) -> str:
+        """Say what it shows, not its data."""
+        return f"View({self.alt!r})"
 
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
@@ -162,9 +167,8 @@ def _spots(volume: Volume, gene: str, kind: str, *, visible: bool) -> dict[str, 
         "visible": visible,
         "showlegend": False,
         "marker": marker,
-        "text": points["section"].tolist(),
-        "hovertemplate": "%{text}, x %{x}, y %{y} µm: %{marker.color}<extra></extra>",
-        **{axis: points[f"{axis}_um"].round().astype(int).tolist() for axis in "xyz"},
+        "hovertemplate": "%{x}, %{y}, %{z} µm: %{marker.color}<extra></extra>",
+        **{axis: points[f"{axis}_um"].round().astype(_SHORT) for axis in "xyz"},
     }
 
 
@@ -226,6 +230,7 @@ def _layout(volume: Volume, z_times: float) -> dict[str, Any]:
     ratio = span * [1.0, 1.0, z_times] / span[:2].max()
     heights = list(volume.stack.z_um)
     return {
+        "template": "none",  # the default one is 7 kB
         "height": _HEIGHT_PX,
         "margin": {"l": 0, "r": 0, "t": 60, "b": 30},
         "annotations": [
@@ -244,6 +249,9 @@ def _layout(volume: Volume, z_times: float) -> dict[str, Any]:
             "zaxis": {"title": {"text": "z (µm)"}, "tickvals": heights},
             "aspectmode": "manual",
             "aspectratio": dict(zip("xyz", ratio.tolist(), strict=True)),
-            "camera": {"eye": {"x": 0.4, "y": -1.6, "z": 0.7}},
+            "camera": {
+                "eye": {"x": 0.45, "y": -1.85, "z": 0.75},
+                "center": {"x": 0.0, "y": 0.0, "z": -0.12},
+            },
         },
     }
