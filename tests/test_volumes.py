@@ -1,5 +1,6 @@
 """Volumes: what is drawn where, what is exported, and what is refused."""
 
+import base64
 import json
 import re
 
@@ -162,6 +163,17 @@ def test_heights_are_stretched_by_the_scene_and_ticks_stay_true():
     assert "10 times" in view.figure.layout.annotations[0].text
 
 
+def test_places_far_from_the_corner_are_kept():
+    whole = a_stack()
+    far = tuple(
+        Affine2D.rigid(0.0, (shift, 0.0), source=each.source, target=each.target)
+        for shift, each in zip((0.0, 40_000.0), whole.to_reference, strict=True)
+    )
+    volume = a_volume(stack=Stack(whole.sections, whole.z_um, far))
+    measured = spots(volumes.draw(volume, ["A"], alt="spots", plane_px=0))["measured"]
+    assert max(measured.x) == 40_320
+
+
 def test_page_carries_its_data_and_words():
     volume = a_volume(genes=("</script>", "B"))
     view = volumes.draw(volume, ["</script>"], alt='a "cube"', plane_px=0)
@@ -169,7 +181,8 @@ def test_page_carries_its_data_and_words():
     assert 'aria-label="a &quot;cube&quot;"' in page
     assert page.count("</script>") == 1, "a name must not end the script"
     figure = json.loads(re.search(r"const figure = (.*);\n", page)[1])
-    assert figure["data"][0]["x"][1] == 320
+    sent = figure["data"][0]["x"]
+    assert np.frombuffer(base64.b64decode(sent["bdata"]), sent["dtype"])[1] == 320
     assert repr(view) == "View('a \"cube\"')"
     assert view.html() != page, "two views on one page need two names"
 

@@ -38,7 +38,7 @@ def draw_still(volume: Volume, gene: str, *, z_times: float = 60.0) -> Figure:
     drawn = [kind for kind in KINDS if len(points[kind])]
     places = np.concatenate(volume.stack.coords_3d_um())
     low, high = places.min(axis=0) - 1.0, places.max(axis=0) + 1.0
-    figure = plt.figure(figsize=(4.2 * len(drawn), 4.4), layout="constrained")
+    figure = plt.figure(figsize=(3.7 * len(drawn), 4.0), layout="constrained")
     for number, kind in enumerate(drawn, start=1):
         ax = figure.add_subplot(1, len(drawn), number, projection="3d")
         signed = kind == "difference"

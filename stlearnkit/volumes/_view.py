@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from stlearnkit.volumes._planes import planes
 from stlearnkit.volumes._volume import KINDS, Volume, colour_ends, require_genes
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _SCALES = {"measured": "Viridis", "predicted": "Viridis", "difference": "RdBu_r"}
 _UNIT = "ln(1 + counts per 10⁴)"
 _HEIGHT_PX = 620
-_SHORT = np.int32  # whole µm; up to 2 m
 _DECIMALS = 2  # of what is drawn; a colour does not tell more
 
 _SNIPPET = """\
@@ -149,9 +149,10 @@ def draw(
 def _spots(volume: Volume, gene: str, kind: str, *, visible: bool) -> dict[str, Any]:
     """Return the trace of the spots of one gene."""
     points = volume.points(gene, kind)
+    shapes = np.where(points["observed"], "square", "circle").tolist()
     marker = {
         "size": 3.5,
-        "symbol": np.where(points["observed"], "square", "circle").tolist(),
+        "symbol": shapes if len(set(shapes)) > 1 else shapes[0],
         "color": _rounded(points["value"]),
         "colorscale": _SCALES[kind],
         "colorbar": {
@@ -168,8 +169,14 @@ def _spots(volume: Volume, gene: str, kind: str, *, visible: bool) -> dict[str, 
         "showlegend": False,
         "marker": marker,
         "hovertemplate": "%{x}, %{y}, %{z} µm: %{marker.color}<extra></extra>",
-        **{axis: points[f"{axis}_um"].round().astype(_SHORT) for axis in "xyz"},
+        **{axis: _whole(points[f"{axis}_um"]) for axis in "xyz"},
     }
+
+
+def _whole(places_um: pd.Series) -> Int[np.ndarray, " spots"]:
+    """Return whole µm, in two bytes if they are within 32 mm."""
+    whole = places_um.to_numpy(float).round().astype(np.int32)
+    return whole.astype(np.int16) if np.abs(whole).max() < 2**15 else whole
 
 
 def _rounded(values: pd.Series) -> list[float]:
