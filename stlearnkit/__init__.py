@@ -44,6 +44,7 @@ __all__ = [
     "symmetries",
     "synthetic",
     "training",
+    "volumes",
 ]
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
         symmetries,
         synthetic,
         training,
+        volumes,
     )
 else:
     from stlearnkit._rooms import loaded_when_used

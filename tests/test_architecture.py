@@ -28,6 +28,7 @@ HEAVY = {
     "lightning",
     "ot",
     "pandas",
+    "plotly",
     "scanpy",
     "scipy",
     "skimage",

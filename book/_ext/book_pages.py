@@ -1,7 +1,9 @@
-"""Two things that the theme cannot be told: what to edit, and what not to load."""
+"""What the theme cannot be told: what to edit, what to leave out, what to bring along."""
 
+from pathlib import Path
 from typing import Any
 
+from plotly.offline import get_plotlyjs
 from sphinx.application import Sphinx
 
 LATE = 900  # after the theme has made its buttons
@@ -31,8 +33,16 @@ def _is_thebe(script: Any) -> bool:
     return "thebe" in f"{getattr(script, 'filename', script)}{body}".lower()
 
 
+def bring_plotly(app: Sphinx, error: Exception | None) -> None:
+    """Put plotly.js beside the pages, so that views can be turned without a network."""
+    if error is None and app.builder.format == "html":
+        target = Path(app.outdir) / "_static" / "plotly.min.js"
+        target.write_text(get_plotlyjs(), encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Hook both in."""
+    """Hook all in."""
+    app.connect("build-finished", bring_plotly)
     app.connect("html-page-context", edit_the_source, priority=LATE)
     app.connect("html-page-context", leave_out_thebe, priority=LATE)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

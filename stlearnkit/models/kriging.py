@@ -12,7 +12,7 @@ of which gets a noise of its own, so that what can be predicted is followed and 
 cannot is left at its mean. In geostatistics that is kriging with a linear model of
 coregionalisation.
 
-Taught in the chapter "Graphs across scales".
+Taught in the chapter "Imputing a volume".
 
 References
 ----------
