@@ -1,4 +1,4 @@
-"""What the theme cannot be told: what to edit, what to leave out, what to bring along."""
+"""What the theme cannot be told: what to edit, to leave out, and to bring along."""
 
 from pathlib import Path
 from typing import Any
