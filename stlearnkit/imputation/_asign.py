@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from stlearnkit.expression import Panel, log_normalised
+from stlearnkit.imputation._lessons import part_of, train
 from stlearnkit.imputation._observed import ByPatient, fit_each, spot_weights
 from stlearnkit.imputation._placement import Placement
+from stlearnkit.imputation._programmes import Trust, mean_of_some
 from stlearnkit.predictors import Task
 from stlearnkit.predictors._network import _ONE_AT_A_TIME
 from stlearnkit.predictors._task import mean_profile
@@ -24,7 +26,6 @@ if TYPE_CHECKING:  # torch is slow to import
     from stlearnkit.models.asign import Asign3d, Asign3dConfig, VolumeBatch
 
 _ALIGNED = Placement()
-_MAX_GRADIENT = 1.0
 
 
 def _graph_batch(section: Section, genes: Sequence[str]) -> "SectionBatch":
@@ -55,10 +56,12 @@ class AsignImputer:
         `models.asign.VolumeBatch.join`.
     counting
         As for `models.kriging.Kriging`.
-    n_steps, learning_rate, weight_decay
-        Of training; each step is of one whole section.
+    n_steps, learning_rate
+        Of training, at most and at first; each step is of one section.
     n_networks
-        How many to train, from other first weights; predictions are their mean.
+        How many to train, from other first weights, each without another quarter of the
+        spots. What they say of these tells how far the mean of all networks is to be
+        followed, for each programme of expression by itself. Take four or more.
     placement
         How sections are laid upon each other.
     name
@@ -75,9 +78,8 @@ class AsignImputer:
     diameter_um: float = 1000.0
     likeness: float = 2.0
     counting: float = 0.5
-    n_steps: int = 150
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
+    n_steps: int = 60
+    learning_rate: float = 3e-3
     n_networks: int = 4
     placement: Placement = _ALIGNED
     name: str = "ASIGN in 3D"
@@ -95,7 +97,7 @@ class AsignImputer:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, expected 1 or more."
                 )
-        for name in ("counting", "likeness", "weight_decay"):
+        for name in ("counting", "likeness"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, expected 0 or more."
@@ -133,11 +135,21 @@ class AsignImputer:
         weights = [spot_weights(section, self.counting) for section in observed]
         profile = mean_profile(observed, panel)
         first = seed * self.n_networks  # so that no two seeds share a network
-        networks = tuple(
-            self._trained(profile, batches, weights, first + number)
-            for number in range(self.n_networks)
+        networks, left_out = zip(
+            *(
+                self._trained(profile, batches, weights, first + number)
+                for number in range(self.n_networks)
+            ),
+            strict=True,
         )
-        return _Volume(self, observed[0], tuple(batches), tuple(weights), networks)
+        trust = Trust.learn(
+            np.concatenate([log_normalised(each, panel.genes) for each in observed]),
+            mean_of_some(left_out),
+            np.concatenate(weights),
+        )
+        return _Volume(
+            self, observed[0], tuple(batches), tuple(weights), networks, trust
+        )
 
     def _trained(
         self,
@@ -145,8 +157,8 @@ class AsignImputer:
         batches: "Sequence[SectionBatch]",
         weights: Sequence[Float[np.ndarray, " _"]],
         seed: int,
-    ) -> "Asign3d":
-        """Train one network."""
+    ) -> "tuple[Asign3d, Float[np.ndarray, '_ genes']]":
+        """Train one network; return it, and what it says of spots it did not see."""
         import torch
 
         from stlearnkit.models.asign import Asign3d
@@ -155,9 +167,17 @@ class AsignImputer:
             torch.default_generator.manual_seed(seed)
             model = Asign3d(profile, self.config)
             model.prepare(batches)
-            condensed = [model.condense(batch) for batch in batches]
-            _train(model, self.lessons(condensed, weights), self)
-        return model.eval()
+            lessons = self.lessons([model.condense(b) for b in batches], weights)
+            parts = [part_of(volume, seed) for volume in lessons]
+            pairs = list(zip(lessons, parts, strict=True))
+            seen = [volume.subset(~part) for volume, part in pairs]
+            train(model, seen, n_steps=self.n_steps, learning_rate=self.learning_rate)
+        said = []
+        with torch.inference_mode():
+            for volume, part in pairs:
+                found = model.eval()(volume).expression.double()
+                said.append(found.where(part[:, None], torch.nan).numpy())
+        return model, np.concatenate(said)
 
     def lessons(
         self,
@@ -267,28 +287,6 @@ def _standard(
     return apart / rows.std(dim=0, correction=0).clamp(min=1e-12)
 
 
-def _train(
-    model: "Asign3d", volumes: "Sequence[VolumeBatch]", imputer: AsignImputer
-) -> None:
-    """Train on all hidden spots of one volume after another, ever more slowly."""
-    import torch
-
-    optimizer = torch.optim.AdamW(
-        model.parameter_groups(imputer.learning_rate),
-        weight_decay=imputer.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, imputer.n_steps)
-    model.train()
-    for step in range(imputer.n_steps):
-        volume = volumes[step % len(volumes)]
-        loss = model.loss(model(volume), volume)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT)
-        optimizer.step()
-        schedule.step()
-
-
 @dataclass(frozen=True, eq=False)
 class _Volume:
     """The networks of one patient, and what they are told of it."""
@@ -298,9 +296,10 @@ class _Volume:
     known: "tuple[SectionBatch, ...]"
     weights: tuple[Float[np.ndarray, " _"], ...]
     networks: "tuple[Asign3d, ...]"
+    trust: Trust
 
     def predict(self, section: Section) -> Float[np.ndarray, "spots genes"]:
-        """Join a section to those observed, and return the mean of all networks."""
+        """Join a section to those observed; return what to trust of the mean."""
         import torch
 
         hidden = self.imputer.placed(section, self.reference, self.known[0].genes)
@@ -309,4 +308,4 @@ class _Volume:
         volume = self.imputer.join(known, self.weights, model.condense(hidden))
         with torch.inference_mode():
             said = [network(volume).expression for network in self.networks]
-        return torch.stack(said).double().mean(dim=0).numpy()
+        return self.trust(torch.stack(said).double().mean(dim=0).numpy())

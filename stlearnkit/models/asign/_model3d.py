@@ -41,9 +41,12 @@ class Asign3dConfig(AsignConfig):
 
     See Also
     --------
-    AsignConfig : all other settings.
+    AsignConfig : all other settings; here the squared error is nearly all of the loss.
     """
 
+    dropout: float = 0.2
+    tile_weight: float = 0.2
+    correlation_weight: float = 0.0
     cross_depth: int = 1
     gate: float = 0.3
     gate_speed: float = 10.0

@@ -4,6 +4,7 @@ __all__ = ["VolumeBatch"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -110,6 +111,29 @@ class VolumeBatch(SectionBatch):
             propagated=torch.from_numpy(found.values)[own].float(),
             reached=torch.from_numpy(found.reached)[own],
         )
+
+    def subset(
+        self,
+        rows: Int[torch.Tensor, " _"] | Bool[torch.Tensor, " queries"] | Sequence[int],
+    ) -> "VolumeBatch":
+        """Return the volume with only some of its queries; the context stays whole.
+
+        Parameters
+        ----------
+        rows
+            Positions among the queries, or which of them.
+        """
+        chosen = torch.as_tensor(rows, device=self.queries.device)
+        if chosen.dtype == torch.bool:
+            chosen = chosen.nonzero().flatten()
+        parts = {
+            name: getattr(self, name)[chosen]
+            for name in ("propagated", "reached", "spot_weights")
+            if getattr(self, name) is not None
+        }
+        bare = replace(self, propagated=None, reached=None, spot_weights=None)
+        some = SectionBatch.subset(bare, chosen)
+        return cast(VolumeBatch, replace(some, **parts))
 
 
 def _across(parts: Sequence[SectionBatch], diameter_um: float) -> StackGraph:
