@@ -15,7 +15,7 @@ from stlearnkit.batches import SectionBatch, check_same_genes
 from stlearnkit.batches._joins import joined_edges, joined_levels
 from stlearnkit.graphs import SpotGraph, StackGraph
 from stlearnkit.models._spots import features
-from stlearnkit.models.propagation import harmonic
+from stlearnkit.models.propagation import Propagated, harmonic
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,22 +78,14 @@ class VolumeBatch(SectionBatch):
         names = tuple(part.sections[0] for part in parts)
         graph = _across(parts, diameter_um)
         looks = torch.cat([features(part) for part in parts])
-        source, target = torch.from_numpy(graph.graph.edge_index)
+        index = torch.from_numpy(graph.graph.edge_index)
         unit = functional.normalize(looks, dim=1)
-        alike = (unit[source] * unit[target]).sum(dim=1)
+        alike = (unit[index[0]] * unit[index[1]]).sum(dim=1)
         overlap = torch.from_numpy(graph.graph.weights)
         rises = torch.from_numpy(graph.dz_um) / 100
         strength = overlap.numpy() * alike.clamp(min=0).double().numpy() ** likeness
-        if weights is not None:
-            each = np.concatenate([*weights, np.ones(hidden.n_spots)])
-            strength = strength * each[graph.graph.edge_index[0]]
-        n_known = sum(part.n_spots for part in known)
-        found = harmonic(
-            replace(graph.graph, weights=strength),
-            np.arange(n_known),
-            np.concatenate([_targets(part) for part in known]),
-        )
-        own = n_known + hidden.queries
+        found = _propagated(known, replace(graph.graph, weights=strength), weights)
+        own = sum(part.n_spots for part in known) + hidden.queries
         return cls(
             sections=names,
             patients=tuple(part.patients[0] for part in parts),
@@ -106,7 +98,7 @@ class VolumeBatch(SectionBatch):
             levels=joined_levels(parts, names),
             targets=hidden.targets,
             condensed=all(part.condensed for part in parts),
-            cross_index=torch.stack([source, target]),
+            cross_index=index,
             cross_features=torch.stack([overlap, alike, rises], dim=1).float(),
             propagated=torch.from_numpy(found.values)[own].float(),
             reached=torch.from_numpy(found.reached)[own],
@@ -168,10 +160,19 @@ def _across(parts: Sequence[SectionBatch], diameter_um: float) -> StackGraph:
     )
 
 
-def _targets(batch: SectionBatch) -> Float[np.ndarray, "_ genes"]:
-    """Return what was measured of a known section."""
-    assert batch.targets is not None  # checked
-    return batch.targets.double().numpy()
+def _propagated(
+    known: Sequence[SectionBatch],
+    graph: SpotGraph,
+    weights: Sequence[Float[np.ndarray, " _"]] | None,
+) -> Propagated:
+    """Carry what was measured of the known sections, which come first, to the last."""
+    targets = [part.targets for part in known if part.targets is not None]  # all
+    labels = torch.cat(targets).double().numpy()
+    if weights is not None and graph.weights is not None:
+        each = np.ones(graph.n_spots)
+        each[: len(labels)] = np.concatenate(weights)
+        graph = replace(graph, weights=graph.weights * each[graph.edge_index[0]])
+    return harmonic(graph, np.arange(len(labels)), labels)
 
 
 def _check(
