@@ -156,8 +156,8 @@ class _Labels:
             settings.diameter_um,
         ).graph
         looks = np.concatenate([self.looks, settings.looks(section, self.encoder)])
-        # The same angles, in as many numbers as there are spots: of each edge are kept.
-        looks = np.linalg.qr(looks.T, mode="r").T
+        # The same angles, in as many numbers as there are spots: they are looked up by edge.
+        looks = np.asarray(np.linalg.qr(looks.T, mode="r")).T
         alike = graph.weighted_by_similarity(looks).weights
         assert alike is not None
         assert graph.weights is not None
