@@ -156,7 +156,7 @@ class _Labels:
             settings.diameter_um,
         ).graph
         looks = np.concatenate([self.looks, settings.looks(section, self.encoder)])
-        # The same angles, in as many numbers as there are spots: they are looked up by edge.
+        # The same angles, in as many numbers as there are spots: edges need them often.
         looks = np.asarray(np.linalg.qr(looks.T, mode="r")).T
         alike = graph.weighted_by_similarity(looks).weights
         assert alike is not None
