@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import Delaunay, cKDTree
@@ -61,6 +62,26 @@ def pairs(coords_um: np.ndarray) -> None:
     cKDTree(coords_um).query_pairs(RADIUS_UM, output_type="ndarray")
 
 
+def ten_sections(coords_um: np.ndarray) -> list[np.ndarray]:
+    """Cut places in ten and lay them upon each other, half a pitch askew."""
+    parts = np.array_split(coords_um, 10)
+    rng = np.random.default_rng(1)
+    return [part - part[0] + rng.uniform(-50, 50, 2) for part in parts]
+
+
+def across(coords_um: np.ndarray) -> None:
+    """Join each of ten sections, as discs of a pitch, to the two next to it."""
+    z_um = 16.0 * np.arange(10)
+    graphs.StackGraph.build(ten_sections(coords_um), z_um, PITCH_UM, max_dz_um=16.0)
+
+
+def across_trees(coords_um: np.ndarray) -> None:
+    """Find the pairs of spots that overlap on sections next to each other."""
+    trees = [cKDTree(places) for places in ten_sections(coords_um)]
+    for below, above in pairwise(trees):
+        below.sparse_distance_matrix(above, PITCH_UM, output_type="ndarray")
+
+
 Build = Callable[[np.ndarray], object]
 CASES: dict[str, tuple[float, Build, Build]] = {
     "`knn`, 6": (
@@ -93,6 +114,7 @@ CASES: dict[str, tuple[float, Build, Build]] = {
         lambda xy: graphs.ScaleGraph.build(xy, self_loops=True),
         look_at_tiles,
     ),
+    "`StackGraph.build`, 10 sections": (JITTER_UM, across, across_trees),
     "`knn` and `blocks`": (JITTER_UM, split, k_nearest),
 }
 

@@ -11,15 +11,19 @@ Taught in the chapter "Imputing a volume".
 """
 
 __all__ = [
+    "AsignImputer",
     "CopyPredictor",
     "KrigingImputer",
     "ObservedMeanPredictor",
     "ObservedRidgePredictor",
     "Placement",
+    "PropagationPredictor",
 ]
 
+from stlearnkit.imputation._asign import AsignImputer
 from stlearnkit.imputation._copy import CopyPredictor
 from stlearnkit.imputation._kriging import KrigingImputer
 from stlearnkit.imputation._mean import ObservedMeanPredictor
 from stlearnkit.imputation._placement import Placement
+from stlearnkit.imputation._propagation import PropagationPredictor
 from stlearnkit.imputation._ridge import ObservedRidgePredictor

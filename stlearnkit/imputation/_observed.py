@@ -1,6 +1,6 @@
 """What was observed, patient by patient."""
 
-__all__ = ["ByPatient", "fit_each"]
+__all__ = ["ByPatient", "fit_each", "spot_weights"]
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,3 +68,12 @@ def fit_each(
         for patient in patients
     }
     return ByPatient(tuple(section.name for section in task.observed), fitted)
+
+
+def spot_weights(section: Section, counting: float) -> Float[np.ndarray, " spots"]:
+    """Return how much each spot tells, by its number of transcripts.
+
+    With a noise of counting that is `counting` times the rest in the median spot.
+    """
+    totals = section.total_counts()
+    return 1 / (1 + counting * np.median(totals) / totals)

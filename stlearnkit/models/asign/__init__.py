@@ -1,4 +1,4 @@
-r"""ASIGN in two dimensions: spots as a graph, and graphs across scales.
+r"""ASIGN: spots as a graph, graphs across scales, and across the sections of a block.
 
 Every spot :math:`i` is a token, made of frozen features. So is every tile of tissue, at
 two scales: regions of 350 µm and districts of 700 µm. Tiles that touch exchange
@@ -31,11 +31,25 @@ tiles and keep themselves, layers are compared node by node, every node is its o
 neighbour, all heads are trained, features of all sections come from one projection, and
 a section is predicted as a whole, so that the result does not depend on company.
 
+`Asign` does that for one section at a time. `Asign3d` predicts hidden sections of a
+block of which others are known, a `VolumeBatch`: sections exchange messages, too, and
+labels are propagated from the known.
+
 Taught in the chapter "Graphs across scales".
 """
 
-__all__ = ["Asign", "AsignAttention", "AsignConfig", "AsignPrediction"]
+__all__ = [
+    "Asign",
+    "Asign3d",
+    "Asign3dConfig",
+    "AsignAttention",
+    "AsignConfig",
+    "AsignPrediction",
+    "VolumeBatch",
+]
 
 from stlearnkit.models.asign._config import AsignConfig
 from stlearnkit.models.asign._model import Asign
+from stlearnkit.models.asign._model3d import Asign3d, Asign3dConfig
 from stlearnkit.models.asign._outputs import AsignAttention, AsignPrediction
+from stlearnkit.models.asign._volume import VolumeBatch

@@ -49,9 +49,13 @@ class GraphLayers(torch.nn.Module):
         Of the model.
     depth
         Number of rounds.
+    n_edge_features
+        How many numbers are known of each edge.
     """
 
-    def __init__(self, config: AsignConfig, depth: int) -> None:
+    def __init__(
+        self, config: AsignConfig, depth: int, n_edge_features: int = 2
+    ) -> None:
         super().__init__()
         width, n_heads = config.width, config.n_heads
         self.norms = torch.nn.ModuleList(
@@ -59,7 +63,11 @@ class GraphLayers(torch.nn.Module):
         )
         self.layers = torch.nn.ModuleList(
             GATv2Conv(
-                width, width // n_heads, n_heads, add_self_loops=False, edge_dim=2
+                width,
+                width // n_heads,
+                n_heads,
+                add_self_loops=False,
+                edge_dim=n_edge_features,
             )
             for _ in range(depth)
         )
@@ -69,7 +77,7 @@ class GraphLayers(torch.nn.Module):
         self,
         tokens: Float[torch.Tensor, "_ features"],
         index: Int[torch.Tensor, "2 edges"],
-        of_edges: Float[torch.Tensor, "edges 2"],
+        of_edges: Float[torch.Tensor, "edges _"],
     ) -> Float[torch.Tensor, "_ _ features"]:
         """Return the states of all nodes before the first round and after each."""
         states = [tokens]
@@ -82,7 +90,7 @@ class GraphLayers(torch.nn.Module):
         self,
         states: Float[torch.Tensor, "_ _ features"],
         index: Int[torch.Tensor, "2 edges"],
-        of_edges: Float[torch.Tensor, "edges 2"],
+        of_edges: Float[torch.Tensor, "edges _"],
     ) -> tuple[Float[torch.Tensor, "edges heads"], ...]:
         """Return the weight of each edge in each round, given the states before it."""
         found = []

@@ -4,6 +4,7 @@ __all__ = ["Asign"]
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -197,7 +198,7 @@ class Asign(SpotPredictor):
         """
         assert isinstance(prediction, AsignPrediction)
         assert batch.targets is not None  # `training.fit` refuses such batches
-        config, error = self.config, functional.mse_loss
+        config, error = self.config, partial(self._error, batch)
         total = error(prediction.expression, batch.targets)
         for name, of_tile in prediction.of_tiles.items():
             total = total + config.tile_weight * error(of_tile, batch.targets)
@@ -209,6 +210,15 @@ class Asign(SpotPredictor):
                 prediction.expression, batch.targets, of_queries
             )
         return total
+
+    def _error(
+        self,
+        batch: SectionBatch,
+        predicted: Float[torch.Tensor, "queries genes"],
+        expected: Float[torch.Tensor, "queries genes"],
+    ) -> torch.Tensor:
+        """Return the mean squared error, in which all queries count alike."""
+        return functional.mse_loss(predicted, expected)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Return a backbone, if there is one, and the rest.
@@ -282,7 +292,7 @@ class Asign(SpotPredictor):
             tokens = look(tokens, tiles, level)
         edges = needs.edges(batch)
         of_edges = edge_features(edges, features(batch))
-        states = self.graph(tokens, edges.index, of_edges)
+        states = self._states(batch, tokens)
         n_layers = states.shape[1]
         last = functional.one_hot(torch.tensor(n_layers - 1), n_layers).to(states)
         shape = (batch.n_queries, self.config.n_heads, n_layers)
