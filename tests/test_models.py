@@ -20,7 +20,7 @@ def test_baselines_need_no_torch():
 def test_unknown_room_lists_the_rooms():
     with pytest.raises(
         AttributeError,
-        match=r"no room 'rnn'\. Rooms: asign, attention, baselines, cnn, kriging, tri",
+        match=r"no room 'rnn'\. Rooms: asign, attention, baselines, cnn, kriging, prop",
     ):
         models.rnn  # noqa: B018
     assert set(models.__all__) <= set(dir(models))
