@@ -7,6 +7,11 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import tifffile
+from hypothesis import settings
+
+# No test is timed: a busy machine is no fault of the code.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 def _real_data() -> Path | None:
