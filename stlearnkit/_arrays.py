@@ -25,13 +25,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from stlearnkit.conventions import SPATIAL
 from stlearnkit.geometry import Affine2D
 from stlearnkit.sections import Section
+from stlearnkit.sections._assembly import PROVENANCE
 from stlearnkit.slides import Slide
-
-PROVENANCE = "provenance"
-"""`adata.uns` key of the record of what was settled how."""
 
 _log = logging.getLogger(__name__)
 
@@ -174,14 +171,9 @@ def assemble(
         name=name,
         patient=patient,
         slide=None if image is None else Slide.open(image, mpp),
+        mpp=mpp,
         spot_diameter_um=_SPOT_DIAMETER_UM,
         obs=obs.join(spots[["label"]]) if "label" in spots else obs,
     )
     section.adata.uns[PROVENANCE] = record
-    if image is None:  # the scale is known all the same
-        scale = {"spot_diameter_fullres": _SPOT_DIAMETER_UM / mpp}
-        section.adata.uns[SPATIAL][name] |= {
-            "scalefactors": scale,
-            "metadata": {"mpp": mpp},
-        }
     return section
