@@ -46,7 +46,7 @@ def tutorial_other_patient() -> Section:
 
 def is_real(section: Section) -> bool:
     """Tell whether a section was loaded from published data by this room."""
-    return PROVENANCE in section.adata.uns
+    return "dataset" in section.adata.uns.get(PROVENANCE, {})
 
 
 @cache

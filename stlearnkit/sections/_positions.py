@@ -82,27 +82,22 @@ def lattice_mpp(
         If they are no such lattice, turned and scaled but not stretched.
     """
     grid_um = positions[["array_col", "array_row"]].to_numpy() * step_um
-    pixels = pixels(positions)
+    places_px = pixels(positions)
     try:
-        fitted = Affine2D.fit(grid_um, pixels, source="array/um", target="array/px")
+        fitted = Affine2D.fit(grid_um, places_px, source="array/um", target="array/px")
     except ValueError as error:
-        raise SectionError(
-            f"{path}: no scale can be had from its spots: {error}"
-        ) from (error)
-    sizes = np.linalg.svd(fitted.matrix[:2, :2], compute_uv=False)
-    off_px = np.sqrt(((fitted(grid_um) - pixels) ** 2).sum(axis=1).mean())
-    if (
-        sizes[0] > _MOST_STRETCH * sizes[1]
-        or off_px > _MOST_ERROR * step_um.min() * sizes[1]
-    ):
+        message = f"{path}: its spots give no scale: {error}"
+        raise SectionError(message) from error
+    long, short = np.linalg.svd(fitted.matrix[:2, :2], compute_uv=False)
+    off_px = np.sqrt(((fitted(grid_um) - places_px) ** 2).sum(axis=1).mean())
+    if long > _MOST_STRETCH * short or off_px > _MOST_ERROR * step_um.min() * short:
         raise SectionError(
             f"{path}: the {len(positions)} spots do not lie on the lattice of this "
             f"array, columns {step_um[0]:.1f} µm and rows {step_um[1]:.1f} µm apart: "
-            f"they are {off_px:.1f} px off, and the axes differ by a factor of "
-            f"{sizes[0] / max(sizes[1], 1e-12):.2f}. Check that the columns are in the "
-            f"order {list(POSITIONS)}."
+            f"they are {off_px:.1f} px off it, and it is stretched {long:.3g} to "
+            f"{short:.3g}. Check that the columns are in the order {list(POSITIONS)}."
         )
-    return float(1 / np.sqrt(sizes.prod()))
+    return float(1 / np.sqrt(long * short))
 
 
 def pixels(positions: pd.DataFrame) -> Float[np.ndarray, "spots 2"]:

@@ -279,7 +279,7 @@ def _image_slot(
         mpp = slide.mpp
     if mpp is None:
         return {"images": {}, "scalefactors": {}, "metadata": {}}
-    slot = {
+    slot: dict[str, Any] = {
         "images": {},
         "scalefactors": {"spot_diameter_fullres": spot_diameter_um / mpp},
         "metadata": {"mpp": mpp},
