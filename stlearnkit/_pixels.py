@@ -19,7 +19,7 @@ from PIL import Image
 
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, centimetre
 _OME_UNIT_UM = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
-_TIFF_SUFFIXES = {".tif", ".tiff", ".btf", ".svs"}
+_TIFF_SUFFIXES = {".tif", ".tiff", ".btf", ".svs", ".ndpi"}
 _BAND_PX = 512  # rows copied at a time, so that no second copy of a slide is made
 _DECODING = threading.Lock()  # two threads that need one file must not both decode it
 

@@ -235,7 +235,7 @@ def _centres(
         raise SectionError(
             f"{int((at < 0).sum())} of {adata.n_obs} rows of the table of {path} are "
             f"about shapes that {shapes!r} does not have, first "
-            f"{adata.obs[key].iloc[int(np.argmin(at))]!r}. Write both together."
+            f"{str(adata.obs[key].iloc[int(np.argmin(at))])!r}. Write both together."
         )
     centres = frame.geometry.iloc[at].centroid
     return np.column_stack([centres.x, centres.y]).astype(float)
