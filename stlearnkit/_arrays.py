@@ -114,13 +114,19 @@ def _whole(text: str, n_genes: int, spot: str, path: Path) -> Int[np.ndarray, " 
             found: float = len(values)
     except (DeprecationWarning, ValueError):
         found = np.nan
-    if found != n_genes or (values != np.round(values)).any() or (values < 0).any():
+    if found != n_genes or not _are_counts(values):
         raise ValueError(
             f"{path}: the line of spot {spot!r} holds {text[:40]!r}…, expected "
             f"{n_genes} counts, whole numbers from 0 separated by tabs. Check that it "
             "is a table of raw counts, and whole."
         )
     return values.astype(np.int32)
+
+
+def _are_counts(values: Float[np.ndarray, " genes"]) -> bool:
+    """Tell whether all are whole numbers from 0 that fit into 32 bits."""
+    fit = (values >= 0) & (values <= np.iinfo(np.int32).max)
+    return bool((fit & (values == np.round(values))).all())
 
 
 def _sum_doubled(counts: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
