@@ -133,9 +133,8 @@ def _notebook(file: Path) -> list[Any]:
     """
     try:
         cells = json.loads(file.read_bytes())["cells"]
-        complete = all(
-            {"cell_type", "source", "metadata"} <= set(cell) for cell in cells
-        )
+        wanted = {"cell_type", "source", "metadata"}
+        complete = all(wanted <= set(cell) for cell in cells)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"source is {str(file)!r}, which is no notebook: {error!r}. Save it again "

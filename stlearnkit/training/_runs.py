@@ -262,9 +262,9 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
         model.load_state_dict(safetensors.torch.load(file.read_bytes()))
     except (safetensors.SafetensorError, RuntimeError) as error:
         raise ValueError(
-            f"{file} does not hold the weights of this {type(model).__name__}: {error}. "
-            "It is damaged, or of another model: give the folder that training.fit "
-            "wrote, whole."
+            f"{file} does not hold the weights of this {type(model).__name__}: "
+            f"{error}. It is damaged, or of another model: give the folder that "
+            "training.fit wrote, whole."
         ) from error
 
 
