@@ -171,7 +171,7 @@ def _inspect_tiff(path: Path) -> tuple[tuple[Pixels, ...], float | None]:
         largest = max(prod(level.keyframe.chunks) for level in levels)
         if largest > _MOST_PIECE_BYTES:
             raise ValueError(
-                f"its pixels come in pieces of {largest:,} bytes, each read as a whole, "
+                f"its pixels come in pieces of {largest:,} bytes, each read whole, "
                 f"expected at most {_MOST_PIECE_BYTES:,}; save it in tiles of 256 px"
             )
         size = path.stat().st_size
