@@ -6,10 +6,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stlearnkit._tables import check_unpacked, require_file
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+_PIECE = 2**24  # indices looked at together
 
 
 def open_tenx(path: Path) -> "AnnData":
@@ -23,9 +27,8 @@ def open_tenx(path: Path) -> "AnnData":
     import scanpy
 
     def read(path: Path) -> "AnnData":
-        with warnings.catch_warnings():  # genes of one symbol are settled by the caller
-            warnings.filterwarnings("ignore", "Variable names are not unique")
-            return scanpy.read_10x_h5(path)
+        _check_tenx(path)
+        return scanpy.read_10x_h5(path)
 
     expected = "counts as Space Ranger writes them, e.g. filtered_feature_bc_matrix.h5"
     return _read(path, read, expected)
@@ -44,6 +47,41 @@ def open_h5ad(path: Path) -> "AnnData":
     return _read(path, read_h5ad, "an AnnData as adata.write_h5ad writes it")
 
 
+def _check_tenx(path: Path) -> None:
+    """Refuse counts that point beyond themselves: to slice them is to crash.
+
+    Raises
+    ------
+    ValueError
+        If they do, or parts are missing.
+    """
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if "matrix" not in file:
+            raise ValueError(f"it has the groups {list(file)}, not 'matrix'")
+        matrix = file["matrix"]
+        genes, spots = (int(size) for size in matrix["shape"][:])
+        starts, indices = matrix["indptr"][:], matrix["indices"]
+        lengths = {
+            "barcodes": (len(matrix["barcodes"]), spots),
+            "features/id": (len(matrix["features/id"]), genes),
+            "indptr": (len(starts), spots + 1),
+            "data": (len(matrix["data"]), int(starts[-1])),
+            "indices": (len(indices), int(starts[-1])),
+        }
+        for part, (found, expected) in lengths.items():
+            if found != expected:
+                raise ValueError(f"{part} has {found} entries, expected {expected}")
+        inside = all(
+            piece.min() >= 0 and piece.max() < genes
+            for start in range(0, len(indices), _PIECE)
+            if len(piece := indices[start : start + _PIECE])
+        )
+        if starts[0] != 0 or (np.diff(starts) < 0).any() or not inside:
+            raise ValueError(f"its counts point beyond {genes} genes and {spots} spots")
+
+
 def _read(path: Path, read: Any, expected: str) -> "AnnData":
     """Read a file once it is known not to burst.
 
@@ -56,7 +94,9 @@ def _read(path: Path, read: Any, expected: str) -> "AnnData":
     try:
         n_bytes = _unpacked_bytes(path)
         check_unpacked(path, n_bytes)
-        return read(path)
+        with warnings.catch_warnings():  # what stands twice, the caller settles
+            warnings.filterwarnings("ignore", ".* names are not unique")
+            return read(path)
     except Exception as error:
         if str(path) in str(error) and isinstance(error, ValueError):
             raise

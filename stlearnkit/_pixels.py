@@ -196,7 +196,8 @@ def _tiff_mpp(tiff: Any) -> float | None:
             unit = _OME_UNIT_UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
             return None if unit is None else float(pixels["PhysicalSizeX"]) * unit
     if tiff.is_svs:
-        return svs_description_metadata(tiff.pages[0].description).get("MPP")
+        mpp = svs_description_metadata(tiff.pages[0].description).get("MPP")
+        return float(mpp) if isinstance(mpp, int | float) else None
     tags = tiff.pages[0].tags
     if "ResolutionUnit" not in tags or "XResolution" not in tags:
         return None

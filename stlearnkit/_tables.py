@@ -179,8 +179,8 @@ def numbers(
         value = table[columns[at[0]]].iloc[rows[0]]
         raise ValueError(
             f"{path}: {len(rows)} values of {list(columns)} are not finite numbers, "
-            f"first {value!r} of column {columns[at[0]]!r} in row {rows[0] + 1}. Check "
-            "that the columns stand under their names."
+            f"first {str(value)!r} of column {columns[at[0]]!r} in row {rows[0] + 1}. "
+            "Check that the columns stand under their names."
         )
     return found
 

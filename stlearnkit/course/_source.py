@@ -111,7 +111,7 @@ def read(file: Path) -> Sheet:
     if not file.is_file():
         raise ValueError(f"source is {str(file)!r}, but there is no such file.")
     if file.suffix == ".ipynb":
-        cells = _notebook(file)
+        cells = _cells(file)
     else:
         try:
             import jupytext
@@ -123,7 +123,7 @@ def read(file: Path) -> Sheet:
     return Sheet(file.stem, tuple(_plain(cell) for cell in cells))
 
 
-def _notebook(file: Path) -> list[Any]:
+def _cells(file: Path) -> list[Any]:
     """Return the cells of a notebook.
 
     Raises

@@ -83,10 +83,16 @@ def _metadata() -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a name in it leads out of the folder.
+        If it is not whole, or a name in it leads out of the folder.
     """
     path = _file("metadata.csv")
-    table = _tables.read_table(path, _COLUMNS, sep=",").astype(str)
+    table = _tables.read_table(path, _COLUMNS, sep=",")[_COLUMNS]
+    if table.isna().to_numpy().any():
+        raise ValueError(
+            f"{path} has rows that break off, expected a value for each of {_COLUMNS}. "
+            f"Fetch it again from {_PAGE}."
+        )
+    table = table.astype(str)
     table.index = pd.Index(table["patient"] + "_" + table["replicate"])
     _tables.check_unique(table.index, "sections", path)
     for file in table[_FILES].to_numpy().ravel():

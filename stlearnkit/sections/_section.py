@@ -110,6 +110,7 @@ class Section:
                 f"spots and {len(genes)} genes. Counts are spots x genes: transpose "
                 "them, or check which rows were dropped."
             )
+        _validation.check_matrix(counts)
         if len(coords_px) != len(spots):
             raise SectionError(
                 f"coords_px has {len(coords_px)} rows, but there are {len(spots)} "
