@@ -1,5 +1,6 @@
 """Collections that a reader fetches: DLPFC, ST-Data, HEST-1k, in published layouts."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -46,7 +47,9 @@ def test_st_data_by_hand(data):
 
 
 def test_st_data_that_is_not_there_says_how_to_get_it(data):
-    with pytest.raises(FileNotFoundError, match=r"st_data/metadata\.csv is not .*curl"):
+    with pytest.raises(
+        FileNotFoundError, match=r"metadata\.csv is not in .*once from https"
+    ):
         st_data("BC23287_C1")
     layouts.write_st_data(data / "st_data")
     with pytest.raises(ValueError, match=r"'A1', but ST-Data .* one of: BC23287_C1"):
@@ -57,6 +60,43 @@ def test_st_data_whose_table_leads_elsewhere(data):
     path = layouts.write_st_data(data / "st_data") / "metadata.csv"
     path.write_text(path.read_text().replace("HE_BT", "../HE_BT"))
     with pytest.raises(ValueError, match=r"names the file '\.\./HE_BT.*without fol"):
+        st_data("BC23287_C1")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "BC23287_C1_Coords.tsv.gz",
+            "\tL2",
+            "",
+            r"lines of \[4, 5\] columns",
+        ),
+        (
+            "BC23287_C1_Coords.tsv.gz",
+            "3_1\t2.98",
+            "3_1\t2.1",
+            "1 spots stand more than",
+        ),
+        ("BC23287_C1_Coords.tsv.gz", "2.98", "far", "first 'far' of column 'x'"),
+        ("spots_BT23287_C1.csv.gz", "3x1", "3-1", "first 'nan' of column 'x' in row 2"),
+        ("spots_BT23287_C1.csv.gz", "3x1", "2x1", "1 spots stand more than once"),
+        ("spots_BT23287_C1.csv.gz", "Y", "Z", r"\['Y'\] missing"),
+    ],
+)
+def test_st_data_whose_tables_are_damaged(data, file, old, new, message):
+    path = layouts.write_st_data(data / "st_data") / file
+    text = gzip.decompress(path.read_bytes()).decode()
+    assert old in text
+    path.write_bytes(gzip.compress(text.replace(old, new, 1).encode()))
+    with pytest.raises(ValueError, match=message):
+        st_data("BC23287_C1")
+
+
+def test_st_data_whose_list_breaks_off(data):
+    path = layouts.write_st_data(data / "st_data") / "metadata.csv"
+    path.write_text(path.read_text()[:-30])
+    with pytest.raises(ValueError, match=r"metadata\.csv has rows that break off"):
         st_data("BC23287_C1")
 
 

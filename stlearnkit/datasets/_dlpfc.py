@@ -55,7 +55,7 @@ def dlpfc(
     ValueError
         If there is no such section, or no such image.
     FileNotFoundError
-        If a file has to be fetched by hand; the message has the command.
+        If a file has to be fetched by hand; the message says from where.
 
     Notes
     -----

@@ -16,6 +16,8 @@ from stlearnkit.slides import Slide
 
 _log = logging.getLogger(__name__)
 
+_SPOT_UM = 55.0  # diameter of a spot, where the metadata have none
+
 
 def hest(name: str, folder: Path | str, *, image: bool = True) -> Section:
     """Load one sample of HEST-1k.
@@ -91,9 +93,6 @@ def hest(name: str, folder: Path | str, *, image: bool = True) -> Section:
         key: str(value) for key, value in about.items() if value is not None
     }
     return section
-
-
-_SPOT_UM = 55.0  # diameter where the metadata have none
 
 
 def _metadata(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from stlearnkit.downloads import data_dir, fetch, registry
 
 
-def at_hand(dataset: str, path: str, url: str) -> Path:
+def at_hand(dataset: str, path: str, source: str) -> Path:
     """Return the path of a file of a data set, verified where its hash is known.
 
     Nothing is downloaded that could not be verified: a file without a published hash
@@ -26,8 +26,7 @@ def at_hand(dataset: str, path: str, url: str) -> Path:
     if not copy.is_file():
         raise FileNotFoundError(
             f"{key} is not in {data_dir()}. Nobody has published a hash of it, so it "
-            f"is not downloaded unasked. Fetch it once: curl --location --create-dirs "
-            f"--output '{copy}' '{url}'"
+            f"is not downloaded unasked: fetch it once from {source}, to {copy}."
         )
     return copy
 

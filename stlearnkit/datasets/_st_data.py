@@ -106,7 +106,7 @@ def _metadata() -> pd.DataFrame:
 
 def _file(name: str) -> Path:
     """Return a file of the archive."""
-    return at_hand("st_data", name, f"{_PAGE} (unpack the archive there)")
+    return at_hand("st_data", name, f"{_PAGE} (version 5, unpacked)")
 
 
 def _spots(path: Path) -> pd.DataFrame:
