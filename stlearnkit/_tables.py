@@ -44,19 +44,19 @@ def require_file(path: Path, what: str, advice: str = "Check the path.") -> Path
     return path
 
 
-def check_unpacked(path: Path, n_bytes: int) -> None:
+def check_unpacked(path: Path, n_bytes: int, most_times: int = _MOST_TIMES) -> None:
     """Refuse a file that says so much more than it holds that it must be a trap.
 
     Raises
     ------
     ValueError
-        If its content takes more than 64 MiB and 200 times the file.
+        If its content takes more than 64 MiB and `most_times` the file.
     """
     packed = path.stat().st_size
-    if n_bytes > max(_FREE_BYTES, _MOST_TIMES * packed):
+    if n_bytes > max(_FREE_BYTES, most_times * packed):
         raise ValueError(
             f"{path} has {packed:,} bytes and unpacks to {n_bytes:,} or more, expected "
-            f"at most {_MOST_TIMES} times as many. It is damaged, or made to fill the "
+            f"at most {most_times} times as many. It is damaged, or made to fill the "
             "memory: fetch it again from its source."
         )
 
