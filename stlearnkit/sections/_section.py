@@ -104,18 +104,8 @@ class Section:
         SectionError
             If the parts do not fit together; see `validate`.
         """
-        if np.shape(counts) != (len(spots), len(genes)):
-            raise SectionError(
-                f"counts has shape {np.shape(counts)}, but there are {len(spots)} "
-                f"spots and {len(genes)} genes. Counts are spots x genes: transpose "
-                "them, or check which rows were dropped."
-            )
+        _check_lengths(np.shape(counts), len(spots), len(genes), len(coords_px))
         _validation.check_matrix(counts)
-        if len(coords_px) != len(spots):
-            raise SectionError(
-                f"coords_px has {len(coords_px)} rows, but there are {len(spots)} "
-                "spots. Give one (x, y) per spot, in the order of the counts."
-            )
         table = pd.DataFrame(index=pd.Index([str(spot) for spot in spots]))
         _validation.check_spots(table.index)
         if obs is not None:
@@ -269,6 +259,29 @@ class Section:
         return (
             f"Section({self.name!r}, patient {self.patient!r}: {self.n_spots} spots x "
             f"{self.n_genes} genes; {image})"
+        )
+
+
+def _check_lengths(
+    shape: tuple[int, ...], n_spots: int, n_genes: int, n_centres: int
+) -> None:
+    """Refuse parts of a section that are not of the same length.
+
+    Raises
+    ------
+    SectionError
+        If counts, names and centres differ.
+    """
+    if shape != (n_spots, n_genes):
+        raise SectionError(
+            f"counts has shape {shape}, but there are {n_spots} spots and {n_genes} "
+            "genes. Counts are spots x genes: transpose them, or check which rows "
+            "were dropped."
+        )
+    if n_centres != n_spots:
+        raise SectionError(
+            f"coords_px has {n_centres} rows, but there are {n_spots} spots. Give one "
+            "(x, y) per spot, in the order of the counts."
         )
 
 
