@@ -153,7 +153,7 @@ def _check_codecs(path: Path) -> None:
     ValueError
         If there is one, or what an array says of itself is no JSON.
     """
-    for file in (file for name in _METADATA for file in path.rglob(name)):
+    for file in (file for file in path.rglob("*") if file.name in _METADATA):
         try:
             codecs = set(_words(json.loads(file.read_bytes())))
         except (ValueError, RecursionError) as error:
