@@ -58,10 +58,10 @@ types: $(READY)
 contracts: $(READY)
 	$(RUN)/lint-imports
 
+# Two files, or two notebooks, at a time, one core each.
 unit: $(READY)
-	$(RUN)/pytest
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --dist loadfile
 
-# Two notebooks at a time, one core each.
 chapters: $(READY)
 	OMP_NUM_THREADS=1 $(RUN)/pytest -c book/pytest.ini book/chapters
 
