@@ -1,0 +1,174 @@
+"""The command line itself: what is asked, in which words it is answered."""
+
+__all__ = ["app"]
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from stlearnkit.commands import _file
+from stlearnkit.commands._errors import SettingsError
+from stlearnkit.commands._pieces import make, plan
+from stlearnkit.commands._settings import Study
+
+_log = logging.getLogger("stlearnkit")
+
+
+class _OneLine(TyperGroup):
+    """Commands whose errors are one line: exit code 1 for jobs, 2 for wrong use."""
+
+    def main(self, *arguments: Any, **keywords: Any) -> Any:
+        """Run a command and turn whatever goes wrong into a line."""
+        try:
+            sys.exit(super().main(*arguments, **{**keywords, "standalone_mode": False}))
+        except (SettingsError, click.UsageError) as error:
+            code, words = 2, getattr(error, "message", str(error))
+        except (click.Abort, KeyboardInterrupt):
+            code, words = 1, "stopped. Run the same again to go on."
+        except Exception as error:  # noqa: BLE001 - whatever it is, in one line
+            _log.debug("The job failed.", exc_info=error)
+            code, words = 1, str(error) or type(error).__name__
+        typer.echo(f"Error: {' '.join(words.split())}", err=True)
+        sys.exit(code)
+
+
+app = typer.Typer(
+    cls=_OneLine,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help=(
+        "Gene expression from tissue images, without a notebook.\n\n"
+        "A study is one file of settings; every step reads it, makes what is not there "
+        "yet, and can be stopped at any time.\n\n"
+        "\b\n"
+        "  stlearnkit data --example > study.toml\n"
+        "  stlearnkit data study.toml\n"
+        "  stlearnkit train study.toml\n"
+        "  stlearnkit predict study.toml\n"
+        "  stlearnkit report study.toml\n\n"
+        "Exit codes: 0 all is there, 1 a job failed, 2 wrong use or settings."
+    ),
+)
+
+_File = Annotated[Path, typer.Argument(metavar="STUDY", help="The file of settings.")]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be made; make nothing.")
+]
+
+
+def _examples(*lines: str) -> str:
+    """Return what stands below the options of a command."""
+    # The first line tells click to keep the others as they are.
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+@app.callback()
+def _main(
+    *,
+    verbose: Annotated[bool, typer.Option(help="Say more while working.")] = False,
+) -> None:
+    """Choose how much is said."""
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    _log.setLevel(level)
+
+
+@app.command(
+    help="Fetch and verify the sections, and print what they are.",
+    epilog=_examples(
+        "stlearnkit data --example > study.toml", "stlearnkit data study.toml"
+    ),
+)
+def data(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="The file of settings.")
+    ] = None,
+    *,
+    dry_run: _DryRun = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a file of settings to begin with.")
+    ] = False,
+) -> None:
+    """Fetch and verify the sections, and print what they are.
+
+    Raises
+    ------
+    click.UsageError
+        If no file is given, nor an example asked for.
+    """
+    if example:
+        typer.echo(_file.example(), nl=False)
+        return
+    if file is None:
+        raise click.UsageError(
+            "no file of settings is given. Write one with 'stlearnkit data --example "
+            "> study.toml', then call 'stlearnkit data study.toml'."
+        )
+    study = _file.read(file)
+    _run("data", study, dry_run=dry_run)
+    if not dry_run:
+        _show([study.home / "data" / f"{name}.csv" for name in study.addresses])
+
+
+@app.command(
+    epilog=_examples(
+        "stlearnkit features study.toml --dry-run", "stlearnkit features study.toml"
+    )
+)
+def features(file: _File, *, dry_run: _DryRun = False) -> None:
+    """Encode all sections; what is encoded is kept for every later step."""
+    _run("features", _file.read(file), dry_run=dry_run)
+
+
+@app.command(epilog=_examples("stlearnkit train study.toml"))
+def train(file: _File, *, dry_run: _DryRun = False) -> None:
+    """Fit the predictor of [train] on its sections and keep it."""
+    _run("train", _file.read(file), dry_run=dry_run)
+
+
+@app.command(epilog=_examples("stlearnkit predict study.toml"))
+def predict(file: _File, *, dry_run: _DryRun = False) -> None:
+    """Predict the sections of [predict], as .h5ad and as points in .parquet."""
+    _run("predict", _file.read(file), dry_run=dry_run)
+
+
+@app.command(epilog=_examples("stlearnkit evaluate study.toml"))
+def evaluate(file: _File, *, dry_run: _DryRun = False) -> None:
+    """Judge the predictors of [evaluate] on sections they have not seen."""
+    study = _file.read(file)
+    _run("evaluate", study, dry_run=dry_run)
+    if not dry_run:
+        _show([study.home / "evaluate" / "overview.csv"])
+
+
+@app.command(epilog=_examples("stlearnkit report study.toml"))
+def report(file: _File, *, dry_run: _DryRun = False) -> None:
+    """Write one page, report.html, of all that the study has so far."""
+    _run("report", _file.read(file), dry_run=dry_run)
+
+
+def _run(step: str, study: Study, *, dry_run: bool) -> None:
+    """Make what a step has not made yet, or say what that is."""
+    # A step loads what it needs, which takes seconds; --help does not wait for it.
+    pieces = import_module(f"stlearnkit.commands._{step}").pieces(study)
+    if dry_run:
+        typer.echo("\n".join(plan(pieces, study.home)))
+        return
+    made = make(pieces, step)
+    typer.echo(f"{step}: {made} made, {len(pieces) - made} there: {study.home / step}")
+
+
+def _show(files: Sequence[Path]) -> None:
+    """Print tables that were made, one below the other."""
+    import pandas as pd
+
+    tables = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    typer.echo(tables.to_string(index=False))

@@ -1,0 +1,50 @@
+"""The step `train`: one predictor fitted on the training sections."""
+
+__all__ = ["pieces", "trained_file"]
+
+from functools import partial
+from pathlib import Path
+
+from stlearnkit.commands._pieces import Piece
+from stlearnkit.commands._settings import Study
+from stlearnkit.commands._study import (
+    at_hand,
+    looks,
+    require,
+    require_name,
+    settings,
+    sources,
+)
+from stlearnkit.expression import shared_genes, top_genes
+from stlearnkit.folds import leave_one_section_out
+from stlearnkit.predictors import Predictor, Task
+from stlearnkit.predictors.fitted import Trained
+from stlearnkit.suites import COMPETITORS, competitor
+
+
+def trained_file(study: Study) -> Path:
+    """Return where the fitted predictor is kept."""
+    return study.home / "train" / f"{study.train.predictor}.safetensors"
+
+
+def pieces(study: Study) -> list[Piece]:
+    """Return the file of the fitted predictor."""
+    name = require_name(study, "train.predictor", study.train.predictor, COMPETITORS)
+    predictor = competitor(name, study.home / "train" / "runs", looks(study))
+    names = require(study, "train.sections")
+    of = {
+        "train": settings(study.train),
+        "features": settings(study.features),
+        "sections": sources(study, names),
+    }
+    return [Piece((trained_file(study),), of, partial(_fitted, study, predictor))]
+
+
+def _fitted(study: Study, predictor: Predictor) -> list[bytes]:
+    """Fit the predictor and return its file."""
+    sections = at_hand(study, study.train.sections)
+    panel = top_genes(sections, study.train.n_genes, among=shared_genes(sections))
+    names = [section.name for section in sections]
+    inner = leave_one_section_out(names) if len(names) > 1 else ()
+    task = Task(sections, (), panel, inner)
+    return [Trained.fit(predictor, task, study.train.seed).to_bytes()]
