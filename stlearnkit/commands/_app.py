@@ -140,13 +140,61 @@ def predict(file: _File, *, dry_run: _DryRun = False) -> None:
     _run("predict", _file.read(file), dry_run=dry_run)
 
 
-@app.command(epilog=_examples("stlearnkit evaluate study.toml"))
-def evaluate(file: _File, *, dry_run: _DryRun = False) -> None:
-    """Judge the predictors of [evaluate] on sections they have not seen."""
+@app.command(epilog=_examples("stlearnkit align study.toml"))
+def align(file: _File, *, dry_run: _DryRun = False) -> None:
+    """Align the sections of [align]: a map for each, and how far to trust it."""
+    _run("align", _file.read(file), dry_run=dry_run)
+
+
+@app.command(epilog=_examples("stlearnkit impute study.toml"))
+def impute(file: _File, *, dry_run: _DryRun = False) -> None:
+    """Predict sections of [impute] from measured neighbours, with intervals."""
+    _run("impute", _file.read(file), dry_run=dry_run)
+
+
+@app.command(
+    epilog=_examples(
+        "stlearnkit evaluate study.toml",
+        "stlearnkit evaluate study.toml --suite her2st --only ridge --only kriging",
+    )
+)
+def evaluate(
+    file: _File,
+    *,
+    dry_run: _DryRun = False,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="A benchmark of the book in place of [evaluate]: her2st."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Of the suite only this predictor.")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Of the suite [default: 0, 1 and 2].")
+    ] = None,
+) -> None:
+    """Judge the predictors of [evaluate] on sections they have not seen.
+
+    Raises
+    ------
+    click.UsageError
+        If --only or --seed stands without --suite.
+    """
     study = _file.read(file)
-    _run("evaluate", study, dry_run=dry_run)
+    if suite is None:
+        if only or seed:
+            raise click.UsageError(
+                "--only and --seed are for --suite. Write predictors and seeds of "
+                "[evaluate] in the file, or add --suite her2st."
+            )
+        _run("evaluate", study, dry_run=dry_run)
+        folder = study.home / "evaluate"
+    else:
+        asked = {"name": suite, "only": only or [], "seeds": seed or [0, 1, 2]}
+        _run("suite", study, dry_run=dry_run, **asked)
+        folder = study.home / "suites" / suite
     if not dry_run:
-        _show([study.home / "evaluate" / "overview.csv"])
+        _show([folder / "overview.csv"])
 
 
 @app.command(epilog=_examples("stlearnkit report study.toml"))
@@ -155,15 +203,16 @@ def report(file: _File, *, dry_run: _DryRun = False) -> None:
     _run("report", _file.read(file), dry_run=dry_run)
 
 
-def _run(step: str, study: Study, *, dry_run: bool) -> None:
+def _run(step: str, study: Study, *, dry_run: bool, **asked: Any) -> None:
     """Make what a step has not made yet, or say what that is."""
     # A step loads what it needs, which takes seconds; --help does not wait for it.
-    pieces = import_module(f"stlearnkit.commands._{step}").pieces(study)
+    pieces = import_module(f"stlearnkit.commands._{step}").pieces(study, **asked)
     if dry_run:
         typer.echo("\n".join(plan(pieces, study.home)))
         return
     made = make(pieces, step)
-    typer.echo(f"{step}: {made} made, {len(pieces) - made} there: {study.home / step}")
+    folder = pieces[-1].files[0].parent
+    typer.echo(f"{step}: {made} made, {len(pieces) - made} there: {folder}")
 
 
 def _show(files: Sequence[Path]) -> None:

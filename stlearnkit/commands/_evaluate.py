@@ -1,14 +1,17 @@
 """The step `evaluate`: predictors judged where they cannot look."""
 
-__all__ = ["pieces"]
+__all__ = ["pieces", "scores_file", "summed_up"]
 
-import pandas as pd
+from functools import partial
+from pathlib import Path
 
 from stlearnkit import benchmark
 from stlearnkit.commands._pieces import Piece
 from stlearnkit.commands._settings import Study
 from stlearnkit.commands._study import (
     at_hand,
+    digest,
+    looked,
     looks,
     parquet,
     require,
@@ -19,27 +22,30 @@ from stlearnkit.commands._study import (
 from stlearnkit.folds import Fold, leave_one_patient_out, leave_one_section_out
 from stlearnkit.predictors import Predictor
 from stlearnkit.reports import overview
+from stlearnkit.sections import Section
 from stlearnkit.suites import COMPETITORS, competitor
 
 
+def scores_file(study: Study) -> Path:
+    """Return where the scores are kept."""
+    return study.home / "evaluate" / "scores.parquet"
+
+
 def pieces(study: Study) -> list[Piece]:
-    """Return the tables of scores."""
-    folder = study.home / "evaluate"
+    """Return the table of scores, and what it comes to."""
     names = require(study, "evaluate.sections")
-    chosen = _chosen(study)
-    of = {
-        "evaluate": settings(study.evaluate),
-        "features": settings(study.features),
-        "sections": sources(study, names),
-    }
+    known = {"features": looked(study), "sections": sources(study, names)}
+    asked = settings(study.evaluate)
+    # More predictors or seeds go on in the same folder; other folds or genes do not.
+    kept = {key: asked[key] for key in ("folds", "n_genes", "min_transcripts")}
+    results = scores_file(study).parent / "results" / digest(kept | known)
+    make = partial(_judged, study, _chosen(study), results)
+    return [Piece(summed_up(scores_file(study)), {"evaluate": asked, **known}, make)]
 
-    def tables() -> list[bytes]:
-        """Judge, going on where a run was stopped, and sum up."""
-        scores = _scores(study, chosen)
-        intervals = overview(scores).reset_index()
-        return [parquet(scores), intervals.to_csv(index=False).encode()]
 
-    return [Piece((folder / "scores.parquet", folder / "overview.csv"), of, tables)]
+def summed_up(scores: Path) -> tuple[Path, Path]:
+    """Return the files that scores are written to."""
+    return scores, scores.with_name("overview.csv")
 
 
 def _chosen(study: Study) -> list[Predictor]:
@@ -52,18 +58,27 @@ def _chosen(study: Study) -> list[Predictor]:
     return [competitor(name, runs, seen) for name in names]
 
 
-def _scores(study: Study, chosen: list[Predictor]) -> pd.DataFrame:
-    """Return the table of scores."""
+def _judged(study: Study, chosen: list[Predictor], results: Path) -> list[bytes]:
+    """Judge, going on where a run was stopped, and sum up."""
     asked = study.evaluate
-    return benchmark.evaluate(
+    scores = benchmark.evaluate(
         _folds(study),
         chosen,
-        load=lambda name: at_hand(study, [name])[0],
-        folder=study.home / "evaluate" / "results",
+        load=partial(_section, study),
+        folder=results,
         n_genes=asked.n_genes,
         seeds=asked.seeds,
         min_transcripts=asked.min_transcripts,
     )
+    return [
+        parquet(scores),
+        overview(scores).reset_index().to_csv(index=False).encode(),
+    ]
+
+
+def _section(study: Study, name: str) -> Section:
+    """Return a section by its name."""
+    return at_hand(study, [name])[0]
 
 
 def _folds(study: Study) -> tuple[Fold, ...]:

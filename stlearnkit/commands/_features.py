@@ -9,7 +9,7 @@ import pandas as pd
 
 from stlearnkit.commands._pieces import Piece
 from stlearnkit.commands._settings import Study
-from stlearnkit.commands._study import at_hand, looks, settings, sources
+from stlearnkit.commands._study import at_hand, looked, looks, sources
 from stlearnkit.encoders import Encoder, features
 
 
@@ -25,7 +25,7 @@ def pieces(study: Study) -> list[Piece]:
         Piece(
             (study.home / "features" / f"{name}.csv",),
             {
-                "features": settings(study.features),
+                "features": looked(study),
                 "section": sources(study, [name]),
             },
             partial(_encoded, study, name, encoder),

@@ -26,6 +26,7 @@ img { max-width: 100%; height: auto; }
 .wide:focus { outline: 3px solid #0550ae; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: .4rem 0; color: #4d555e; }
+tbody th { font-weight: normal; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top;
          border-bottom: 1px solid #8c959f; }
 pre { overflow-x: auto; padding: .8rem; background: #f6f8fa; }
@@ -62,17 +63,19 @@ def paragraph(words: str) -> str:
 def table(rows: pd.DataFrame, caption: str) -> str:
     """Return a table whose columns have headings; on a phone it scrolls by itself."""
     heads = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in rows)
-    lines = [
-        "<tr>" + "".join(f"<td>{escape(_shown(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows.itertuples(index=False)
-    ]
-    body = "\n".join(lines)
+    body = "\n".join(_row(*cells) for cells in rows.itertuples(index=False))
     label = escape(caption, quote=True)
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{label}">'
         f"<table><caption>{escape(caption)}</caption>"
         f"<thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table></div>"
     )
+
+
+def _row(first: object, *others: object) -> str:
+    """Return a row of a table, which the first cell names."""
+    cells = "".join(f"<td>{escape(_shown(cell))}</td>" for cell in others)
+    return f'<tr><th scope="row">{escape(_shown(first))}</th>{cells}</tr>'
 
 
 def picture(figure: Figure, alt: str, caption: str) -> str:

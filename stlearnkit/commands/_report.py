@@ -8,22 +8,23 @@ from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 
-import anndata
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 
 from stlearnkit.commands import _data, _page
+from stlearnkit.commands._align import quality_file
+from stlearnkit.commands._drawn import coverage, maps
+from stlearnkit.commands._evaluate import scores_file
+from stlearnkit.commands._impute import imputed_file
 from stlearnkit.commands._pieces import Piece
 from stlearnkit.commands._predict import predicted_file
 from stlearnkit.commands._settings import Study
 from stlearnkit.commands._study import at_hand, sources
-from stlearnkit.expression import log_normalised
-from stlearnkit.plots import compare_maps, fold_scores, spot_map
+from stlearnkit.plots import fold_scores
 from stlearnkit.reports import overview, per_unit
-from stlearnkit.sections import Section
 
 _VERSIONS = ("stlearnkit", "numpy", "torch", "timm", "scanpy")
+_DRAWN = "Drawn are the genes that the prediction varies most in."
 
 
 def pieces(study: Study) -> list[Piece]:
@@ -43,7 +44,14 @@ def pieces(study: Study) -> list[Piece]:
 
 def _report(study: Study) -> list[bytes]:
     """Return the page."""
-    parts = [_sections(study), *_scores(study), *_predictions(study), _settings(study)]
+    parts = [
+        _sections(study),
+        *_scores(study),
+        *_predictions(study),
+        *_alignment(study),
+        *_imputation(study),
+        _settings(study),
+    ]
     return [_page.page(study.report.title, parts)]
 
 
@@ -56,33 +64,47 @@ def _sections(study: Study) -> str:
 
 def _scores(study: Study) -> list[str]:
     """Say how well predictors do, beside what needs no model and what noise allows."""
-    file = study.home / "evaluate" / "scores.parquet"
-    if not file.exists():
+    files = [scores_file(study), *study.home.glob("suites/*/scores.parquet")]
+    contents = [
+        part
+        for file in files
+        if file.exists()
+        for of_claim in _claims(pd.read_parquet(file))
+        for part in _score(of_claim)
+    ]
+    if not contents:
         return []
-    scores = pd.read_parquet(file)
-    contents = []
-    for claim, rows in scores.groupby("claim", sort=False):
-        figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-        summary = overview(rows)
-        fold_scores(per_unit(rows), summary, ax)
-        alt = "; ".join(
-            f"{name}: {mean:.2f}"
-            for (_, name), mean in summary["mean"].items()  # type: ignore[misc]
-        )
-        contents += [
-            _page.table(_judged(rows), f"Mean per-gene correlation, new {claim}s"),
-            _page.picture(
-                figure,
-                f"Dots for each predictor and {claim}. Mean correlations are {alt}.",
-                f"One dot for each {claim}; large dots are means, lines intervals.",
-            ),
-        ]
-    note = _page.paragraph(
+    note = (
         "Trivial baselines stand in the same table: the mean profile knows no place, "
         "and the library size, which no image states, is that of the test spots. The "
         "noise ceiling is what a perfect prediction would reach."
     )
-    return [_page.part("Scores", note, *contents)]
+    return [_page.part("Scores", _page.paragraph(note), *contents)]
+
+
+def _claims(scores: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return scores by what they claim, of all spots."""
+    if "least" in scores:
+        scores = scores[scores["least"] == scores["least"].min()]
+    return [rows for _, rows in scores.groupby("claim", sort=False)]
+
+
+def _score(scores: pd.DataFrame) -> list[str]:
+    """Return table and picture of the scores of one claim."""
+    unit = str(scores["claim"].iloc[0])
+    summary = overview(scores)
+    figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+    fold_scores(per_unit(scores), summary, ax)
+    means = summary["mean"].droplevel("claim")
+    alt = "; ".join(f"{name} {mean:.2f}" for name, mean in means.items())
+    return [
+        _page.table(_judged(scores), f"Mean per-gene correlation, new {unit}s"),
+        _page.picture(
+            figure,
+            f"A row of dots for each predictor, one for each {unit}. Means: {alt}.",
+            f"One dot for each {unit}; large dots are means, lines intervals.",
+        ),
+    ]
 
 
 def _judged(scores: pd.DataFrame) -> pd.DataFrame:
@@ -108,49 +130,63 @@ def _judged(scores: pd.DataFrame) -> pd.DataFrame:
 def _predictions(study: Study) -> list[str]:
     """Draw maps of the sections that were predicted."""
     files = {name: predicted_file(study, name) for name in study.predict.sections}
-    contents = [
+    contents = _all_maps(study, files)
+    if not contents:
+        return []
+    note = (
+        f"By {study.train.predictor}, trained on {', '.join(study.train.sections)}. "
+        f"{_DRAWN}"
+    )
+    return [_page.part("Predictions", _page.paragraph(note), *contents)]
+
+
+def _alignment(study: Study) -> list[str]:
+    """Say how far neighbours could be aligned, and which were refused."""
+    file = quality_file(study)
+    if not file.exists():
+        return []
+    rows = (
+        pd.read_csv(file)
+        .fillna({"refused": ""})
+        .drop(columns=["mirrored"], errors="ignore")
+    )
+    note = (
+        "Evidence and margin are in nats: how much likelier than by chance, and than "
+        "any other pose. Distances are in µm. What is refused has its reason."
+    )
+    table = _page.table(rows, "Alignment of neighbours")
+    return [_page.part("Alignment", _page.paragraph(note), table)]
+
+
+def _imputation(study: Study) -> list[str]:
+    """Draw what was imputed, and say what intervals hold where that is known."""
+    asked = study.impute
+    files = {name: imputed_file(study, name) for name in asked.sections}
+    contents = _all_maps(study, files)
+    if not contents:
+        return []
+    rows = [
+        {"section": name, "share held": coverage(at_hand(study, [name])[0], file)}
+        for name, file in files.items()
+        if file.exists()
+    ]
+    note = (
+        f"By {asked.predictor}, from {', '.join(asked.observed)}. Intervals are to "
+        f"hold {asked.level:.0%} of measurements within the observed sections; the "
+        f"step to another section costs more. {_DRAWN}"
+    )
+    table = _page.table(pd.DataFrame(rows), "What intervals hold")
+    return [_page.part("Imputation", _page.paragraph(note), table, *contents)]
+
+
+def _all_maps(study: Study, files: dict[str, Path]) -> list[str]:
+    """Draw maps of all sections whose files are there."""
+    return [
         picture
         for name, file in files.items()
         if file.exists()
-        for picture in _maps(study, name, file)
+        for picture in maps(at_hand(study, [name])[0], file, study.report.n_maps)
     ]
-    if not contents:
-        return []
-    note = _page.paragraph(
-        f"By {study.train.predictor}, trained on {', '.join(study.train.sections)}. "
-        "Drawn are the genes that the prediction varies most in."
-    )
-    return [_page.part("Predictions", note, *contents)]
-
-
-def _maps(study: Study, name: str, file: Path) -> list[str]:
-    """Draw some genes of a section, beside what was measured if it was."""
-    (section,) = at_hand(study, [name])
-    predicted = anndata.read_h5ad(file).to_df()
-    order = predicted.var().sort_values(ascending=False, kind="stable")
-    return [
-        _map(section, gene, predicted[gene].to_numpy(float))
-        for gene in order.index[: study.report.n_maps]
-    ]
-
-
-def _map(section: Section, gene: str, predicted: np.ndarray) -> str:
-    """Draw one gene of a section."""
-    alt = (
-        f"Map of {gene} in section {section.name}: predicted from "
-        f"{predicted.min():.1f} to {predicted.max():.1f}, ln(1 + counts per 10,000)"
-    )
-    if gene not in section.adata.var_names or (section.total_counts() == 0).any():
-        figure, ax = plt.subplots(figsize=(4.6, 4), layout="constrained")
-        spot_map(section, predicted, ax, label=f"{gene}, ln(1 + counts per 10⁴)")
-        return _page.picture(figure, f"{alt}.", f"{gene} in {section.name}, predicted.")
-    measured = log_normalised(section, [gene])[:, 0]
-    found = np.corrcoef(measured, predicted)[0, 1] if np.ptp(measured) else np.nan
-    words = f"correlation with the measurement {found:.2f}"
-    figure = compare_maps(section, measured, {"predicted": predicted}, gene=gene)
-    return _page.picture(
-        figure, f"{alt}; beside it as measured.", f"{gene} in {section.name}: {words}."
-    )
 
 
 def _settings(study: Study) -> str:

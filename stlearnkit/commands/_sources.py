@@ -1,6 +1,6 @@
 """Where sections come from: the one place where further readers plug in."""
 
-__all__ = ["identity", "load"]
+__all__ = ["identity", "load", "stamp"]
 
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -64,13 +64,18 @@ def identity(address: str, folder: Path) -> str:
     path = folder / address
     if not address.endswith(".zarr") or not path.is_dir():
         return address
+    return f"{address} {stamp(path)}"
+
+
+def stamp(folder: Path) -> str:
+    """Return a word that changes when a file of a folder does."""
     digest = blake2b(digest_size=16)
-    for file in sorted(path.rglob("*")):
+    for file in sorted(folder.rglob("*")):
         if file.is_file():
             about = file.stat()
-            place = file.relative_to(path).as_posix()
+            place = file.relative_to(folder).as_posix()
             digest.update(f"{place} {about.st_size} {about.st_mtime_ns}\n".encode())
-    return f"{address} {digest.hexdigest()}"
+    return digest.hexdigest()
 
 
 def _from_zarr(path: Path) -> Section:

@@ -2,6 +2,8 @@
 
 __all__ = [
     "at_hand",
+    "digest",
+    "looked",
     "looks",
     "parquet",
     "require",
@@ -11,20 +13,25 @@ __all__ = [
 ]
 
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import pandas as pd
 
+from stlearnkit._weights import default_name
 from stlearnkit.commands._errors import SettingsError
 from stlearnkit.commands._settings import Study
-from stlearnkit.commands._sources import identity, load
+from stlearnkit.commands._sources import identity, load, stamp
 from stlearnkit.encoders import Encoder, default_encoder
 from stlearnkit.patches import Scale
 from stlearnkit.predictors._blocks import SCALES, ImagePredictor
 from stlearnkit.sections import Section
+
+_DEFAULT, _FOLDER = "default", "local-dir:"
 
 
 def at_hand(study: Study, names: Sequence[str]) -> tuple[Section, ...]:
@@ -50,13 +57,32 @@ def settings(table: Any) -> dict[str, Any]:
 def looks(study: Study) -> ImagePredictor:
     """Return how the study looks at sections."""
     chosen = study.features
-    default = chosen.encoder == "default"
-    encoder = default_encoder if default else partial(Encoder.load, chosen.encoder)
+    encoder: Callable[[], Encoder] = default_encoder
+    if chosen.encoder.startswith(_FOLDER):
+        folder = study.file.parent / chosen.encoder.removeprefix(_FOLDER)
+        encoder = partial(Encoder.load, f"{_FOLDER}{folder}")
+    elif chosen.encoder != _DEFAULT:
+        encoder = partial(Encoder.load, chosen.encoder)
     names = {scale.side_um: scale.name for scale in SCALES}
     scales = tuple(
         Scale(names.get(side, f"{side:g} um"), side) for side in chosen.scales_um
     )
     return ImagePredictor(encoder, scales, chosen.radii_um)
+
+
+def looked(study: Study) -> dict[str, Any]:
+    """Return what decides the features of sections, as a ledger has it."""
+    chosen = study.features.encoder
+    name = default_name() if chosen == _DEFAULT else chosen
+    folder = study.file.parent / name.removeprefix(_FOLDER)
+    weights = stamp(folder) if name.startswith(_FOLDER) else name
+    return settings(study.features) | {"weights": weights}
+
+
+def digest(known: Mapping[str, Any]) -> str:
+    """Return a word for some settings, to name a folder by."""
+    content = json.dumps(known, sort_keys=True).encode()
+    return blake2b(content, digest_size=8).hexdigest()
 
 
 def require(study: Study, place: str) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from stlearnkit.commands._pieces import Piece
 from stlearnkit.commands._settings import Study
 from stlearnkit.commands._study import (
     at_hand,
+    looked,
     looks,
     require,
     require_name,
@@ -34,7 +35,7 @@ def pieces(study: Study) -> list[Piece]:
     names = require(study, "train.sections")
     of = {
         "train": settings(study.train),
-        "features": settings(study.features),
+        "features": looked(study),
         "sections": sources(study, names),
     }
     return [Piece((trained_file(study),), of, partial(_fitted, study, predictor))]
