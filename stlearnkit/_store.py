@@ -12,15 +12,22 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 import numpy as np
 import pooch
 from jaxtyping import Shaped
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 _VARIABLE = "STLEARNKIT_CACHE"
 _CHECKSUM_BYTES = 16
 _STALE_AFTER_S = 3600.0
+_HELD_AFTER_S = 2.0  # between opening a file and holding it
 
 _log = logging.getLogger("stlearnkit")
 
@@ -76,10 +83,14 @@ def replace_file(file: Path, content: bytes) -> None:
     unfinished = file.with_name(f"{file.stem}.{uuid4().hex}.tmp")
     try:
         with unfinished.open("wb") as stream:
+            _try_lock(stream)  # a killed process loses it: that is how one knows
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        unfinished.replace(file)
+            if fcntl is not None:
+                unfinished.replace(file)
+        if fcntl is None:  # Windows renames no open file
+            unfinished.replace(file)
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
@@ -91,10 +102,30 @@ def _checksum(content: bytes) -> bytes:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left; files of running ones are younger."""
+    """Remove what killed processes left; what a running one writes is held or young."""
     for leftover in folder.glob(f"*.{'?' * 32}.tmp"):  # others' files are not ours
         try:
-            if time.time() - leftover.stat().st_mtime > _STALE_AFTER_S:
+            age_s = time.time() - leftover.stat().st_mtime
+            if age_s > _STALE_AFTER_S or (
+                age_s > _HELD_AFTER_S and _is_let_go(leftover)
+            ):
                 leftover.unlink()
         except FileNotFoundError:
             continue  # another process was quicker
+
+
+def _is_let_go(unfinished: Path) -> bool:
+    """Tell whether no process holds a file any more."""
+    with unfinished.open("rb") as stream:
+        return _try_lock(stream)
+
+
+def _try_lock(stream: IO[bytes]) -> bool:
+    """Hold an open file until it is closed, if that can be done here and now."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held by another process, or the disk knows no locks
+        return False
+    return True

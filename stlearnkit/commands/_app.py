@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -28,15 +27,24 @@ class _OneLine(TyperGroup):
         """Run a command and turn whatever goes wrong into a line."""
         try:
             sys.exit(super().main(*arguments, **{**keywords, "standalone_mode": False}))
-        except (SettingsError, click.UsageError) as error:
-            code, words = 2, getattr(error, "message", str(error))
-        except (click.Abort, KeyboardInterrupt):
+        except (typer.Abort, KeyboardInterrupt):
             code, words = 1, "stopped. Run the same again to go on."
         except Exception as error:  # noqa: BLE001 - whatever it is, in one line
             _log.debug("The job failed.", exc_info=error)
-            code, words = 1, str(error) or type(error).__name__
+            code, words = _code(error), _words(error)
         typer.echo(f"Error: {' '.join(words.split())}", err=True)
         sys.exit(code)
+
+
+def _code(error: Exception) -> int:
+    """Return 2 for wrong use, as typer's own errors do, else 1."""
+    return 2 if isinstance(error, SettingsError) else getattr(error, "exit_code", 1)
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says; some of typer's say it only when they are asked."""
+    say = getattr(error, "format_message", error.__str__)
+    return say() or type(error).__name__
 
 
 app = typer.Typer(
@@ -101,14 +109,14 @@ def data(
 
     Raises
     ------
-    click.UsageError
+    SettingsError
         If no file is given, nor an example asked for.
     """
     if example:
         typer.echo(_file.example(), nl=False)
         return
     if file is None:
-        raise click.UsageError(
+        raise SettingsError(
             "no file of settings is given. Write one with 'stlearnkit data --example "
             "> study.toml', then call 'stlearnkit data study.toml'."
         )
@@ -177,13 +185,13 @@ def evaluate(
 
     Raises
     ------
-    click.UsageError
+    SettingsError
         If --only or --seed stands without --suite.
     """
     study = _file.read(file)
     if suite is None:
         if only or seed:
-            raise click.UsageError(
+            raise SettingsError(
                 "--only and --seed are for --suite. Write predictors and seeds of "
                 "[evaluate] in the file, or add --suite her2st."
             )

@@ -30,10 +30,11 @@ def _facts(study: Study, name: str) -> list[bytes]:
     """Fetch and validate a section, and return what it is."""
     (section,) = at_hand(study, [name])
     section.validate()
-    return [pd.DataFrame([facts(section)]).to_csv(index=False).encode()]
+    row = facts(section, study.addresses[name])
+    return [pd.DataFrame([row]).to_csv(index=False).encode()]
 
 
-def facts(section: Section) -> dict[str, Any]:
+def facts(section: Section, address: str) -> dict[str, Any]:
     """Return the numbers that say what a section is."""
     slide = section.slide
     counts = section.total_counts()
@@ -46,4 +47,5 @@ def facts(section: Section) -> dict[str, Any]:
         "spots below 100 transcripts": int((counts < 100).sum()),
         "slide, px": "none" if slide is None else f"{slide.width} x {slide.height}",
         "um per px": round(section.mpp, 3),
+        "from": address,
     }

@@ -2,6 +2,7 @@
 
 __all__ = ["pieces"]
 
+from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
@@ -34,7 +35,7 @@ def pieces(study: Study) -> list[Piece]:
     ]
 
 
-def _encoded(study: Study, name: str, encoder: "partial[Encoder]") -> list[bytes]:
+def _encoded(study: Study, name: str, encoder: Callable[[], Encoder]) -> list[bytes]:
     """Encode a section at all scales and return what there is."""
     (section,) = at_hand(study, [name])
     network = encoder()
@@ -48,7 +49,7 @@ def _encoded(study: Study, name: str, encoder: "partial[Encoder]") -> list[bytes
                 "spots": len(found),
                 "features": found.shape[1],
                 "mean": round(float(np.mean(found)), 4),
-                "encoder": network.name,
+                "encoder": study.features.encoder,
                 "fingerprint": network.fingerprint,
             }
         )

@@ -2,6 +2,7 @@
 
 __all__ = ["pieces", "predicted_file"]
 
+from collections.abc import Callable
 from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
@@ -51,7 +52,9 @@ def pieces(study: Study) -> list[Piece]:
     ]
 
 
-def _predicted(study: Study, name: str, load: "partial[fitted.Trained]") -> list[bytes]:
+def _predicted(
+    study: Study, name: str, load: Callable[[], fitted.Trained]
+) -> list[bytes]:
     """Predict a section and return its files."""
     (section,) = at_hand(study, [name])
     expression = load().predict(section)

@@ -57,7 +57,8 @@ def _report(study: Study) -> list[bytes]:
 
 def _sections(study: Study) -> str:
     """Say what the sections are."""
-    rows = [_data.facts(each) for each in at_hand(study, list(study.addresses))]
+    sections = at_hand(study, list(study.addresses))
+    rows = [_data.facts(each, study.addresses[each.name]) for each in sections]
     table = _page.table(pd.DataFrame(rows), "Sections of the study")
     return _page.part("Sections", table)
 

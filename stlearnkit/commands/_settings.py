@@ -76,7 +76,7 @@ class Train:
     """What is fitted, on which sections."""
 
     predictor: Annotated[
-        str, About("one of those that `stlearnkit train --help` names")
+        str, About("ridge, kriging, TRIPLEX, ASIGN or another; a wrong name lists all")
     ] = "ridge"
     sections: Annotated[
         Texts, About("sections to learn from", example=("C2", "C3"))
@@ -113,7 +113,7 @@ class Impute:
     """Some sections of a block are measured, the others are not."""
 
     predictor: Annotated[
-        str, About("one of those that `stlearnkit impute --help` names")
+        str, About("observed mean, ASIGN in 3D or another; a wrong name lists all")
     ] = "kriging, image and place"
     observed: Annotated[Texts, About("measured sections", example=("C3",))] = ()
     sections: Annotated[Texts, About("sections to impute", example=("C2", "C4"))] = ()

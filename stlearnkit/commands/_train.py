@@ -17,9 +17,10 @@ from stlearnkit.commands._study import (
     sources,
 )
 from stlearnkit.expression import shared_genes, top_genes
-from stlearnkit.folds import leave_one_section_out
+from stlearnkit.folds import Fold, leave_one_patient_out, leave_one_section_out
 from stlearnkit.predictors import Predictor, Task
 from stlearnkit.predictors.fitted import Trained
+from stlearnkit.sections import Section
 from stlearnkit.suites import COMPETITORS, competitor
 
 
@@ -45,7 +46,13 @@ def _fitted(study: Study, predictor: Predictor) -> list[bytes]:
     """Fit the predictor and return its file."""
     sections = at_hand(study, study.train.sections)
     panel = top_genes(sections, study.train.n_genes, among=shared_genes(sections))
-    names = [section.name for section in sections]
-    inner = leave_one_section_out(names) if len(names) > 1 else ()
-    task = Task(sections, (), panel, inner)
+    task = Task(sections, (), panel, _inner(sections))
     return [Trained.fit(predictor, task, study.train.seed).to_bytes()]
+
+
+def _inner(sections: tuple[Section, ...]) -> tuple[Fold, ...]:
+    """Return folds to choose settings with: by patient, where there are several."""
+    patients = {section.name: section.patient for section in sections}
+    if len(set(patients.values())) > 1:
+        return leave_one_patient_out(patients)
+    return leave_one_section_out(patients) if len(patients) > 1 else ()

@@ -52,6 +52,7 @@ class Suite:
     """Names of the predictors."""
     repeated: tuple[str, ...] = ()
     """Those that are fitted with every seed, and not with the first alone."""
+    n_genes: int = 250
     least: tuple[int, ...] = (1, 100)
     """Numbers of transcripts: all is scored once for each, with the spots that have as
     many. Near-empty spots flatter whatever knows the library size."""
@@ -97,6 +98,7 @@ class Suite:
                 [competitor(name, folder / "runs")],
                 load=self.load,
                 folder=folder / f"least_{least}",
+                n_genes=self.n_genes,
                 seeds=seeds if name in self.repeated else seeds[:1],
                 min_transcripts=least,
                 client=client,
