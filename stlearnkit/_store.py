@@ -4,7 +4,7 @@ A file is a plain ``.npy``, which `numpy.load` reads, followed by a checksum. It
 written under another name and renamed when whole.
 """
 
-__all__ = ["read", "replace_file", "user_folder", "write"]
+__all__ = ["read", "remove_stale", "replace_file", "user_folder", "write"]
 
 import hashlib
 import io
@@ -79,7 +79,7 @@ def replace_file(file: Path, content: bytes) -> None:
         If it cannot be written; what the file held before, it still holds.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(file.parent)
+    remove_stale(file.parent)
     unfinished = file.with_name(f"{file.stem}.{uuid4().hex}.tmp")
     try:
         with unfinished.open("wb") as stream:
@@ -101,7 +101,7 @@ def _checksum(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_CHECKSUM_BYTES).digest()
 
 
-def _remove_stale(folder: Path) -> None:
+def remove_stale(folder: Path) -> None:
     """Remove what killed processes left; what a running one writes is held or young."""
     for leftover in folder.glob(f"*.{'?' * 32}.tmp"):  # others' files are not ours
         try:

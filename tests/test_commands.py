@@ -18,8 +18,10 @@ from typer.testing import CliRunner, Result
 from stlearnkit import geometry
 from stlearnkit.commands import _file, _pieces, _sources, _suite, app
 from stlearnkit.conventions import RegistrationError
+from stlearnkit.encoders import Encoder, features
 from stlearnkit.expression import log_normalised
 from stlearnkit.folds import leave_one_section_out
+from stlearnkit.patches import Scale
 from stlearnkit.predictors import fitted
 from stlearnkit.suites import Suite
 
@@ -55,9 +57,10 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STLEARNKIT_CACHE", str(folder / "cache"))
+        patch.chdir(folder)  # so that no file holds a path of this folder
         file = save_study(folder)
         for step in (*STEPS, "report"):
-            result = call(step, file)
+            result = call(step, file.name)
             assert result.exit_code == 0, result.output
     return file
 
@@ -67,7 +70,8 @@ def study(made, tmp_path, monkeypatch):
     """A copy of it that a test may change."""
     monkeypatch.setenv("STLEARNKIT_CACHE", str(tmp_path / "cache"))
     shutil.copytree(made.parent, tmp_path / "copy")
-    return tmp_path / "copy" / "study.toml"
+    monkeypatch.chdir(tmp_path / "copy")
+    return Path("study.toml")
 
 
 # Help
@@ -203,13 +207,23 @@ def test_data_prints_the_facts(made):
     assert "S1     SIM     60" in call("data", made).stdout
 
 
-def test_features_are_kept_for_later_steps(made):
+def test_features_are_kept_for_later_steps(made, monkeypatch):
     table = pd.read_csv(made.parent / "out" / "features" / "S2.csv")
-    assert table["spots"].tolist() == [60]
-    assert len(list((made.parent / "cache" / "features").glob("*.npy"))) == 3
+    encoder = Encoder.load(f"local-dir:{made.parent / 'weights'}")
+    monkeypatch.setattr(Encoder, "encode", None)  # what is kept is not encoded
+    kept = features(
+        _sources.load("synthetic:S2", made.parent),
+        encoder,
+        Scale("spot", 112.0),
+        cache_folder=made.parent / "cache" / "features",
+    )
+    assert table[["spots", "features"]].to_numpy().tolist() == [list(kept.shape)]
+    assert table["mean"].item() == pytest.approx(kept.mean(), abs=1e-4)
+    assert table["fingerprint"].item() == encoder.fingerprint
 
 
-def test_predictions_are_those_of_the_fitted_predictor(made):
+def test_predictions_are_those_of_the_fitted_predictor(made, monkeypatch):
+    monkeypatch.chdir(made.parent)
     home = made.parent / "out"
     trained = fitted.load(home / "train" / "ridge.safetensors")
     assert trained.fitted.seen == ("S1", "S2")
@@ -261,6 +275,9 @@ def test_folds_of_patients_need_two(study):
     )
 
 
+@pytest.mark.filterwarnings(
+    "ignore:zarr v3 autosharding:UserWarning", "ignore:.*Scaler:DeprecationWarning"
+)
 def test_a_section_from_a_file_is_used_under_its_name(study):
     section = _sources.load("synthetic:S4", study.parent)
     section.to_spatialdata().write(study.parent / "S4.zarr")
@@ -293,6 +310,7 @@ def test_neighbours_that_are_refused_stand_in_the_table(study, monkeypatch):
         raise RegistrationError("they have nothing in common")
 
     monkeypatch.setattr("stlearnkit.commands._align.align", refuse)
+    study.write_text(study.read_text().replace("n_maps = 1", "n_maps = 0"))
     shutil.rmtree(study.parent / "out" / "align")
     line = failed(call("align", study), 1)
     assert "1 of 1 pairs of neighbours were refused" in line
@@ -340,7 +358,6 @@ def test_a_suite_is_evaluated_as_the_library_has_it(study, monkeypatch):
     assert set(units["name"]) == set(names)
     again = call("evaluate", study, "--suite", "toy", "--only", "mean profile")
     assert "suite: 0 made, 1 there" in again.stdout
-    assert call("report", study).exit_code == 0
 
 
 def test_wrong_suites_are_refused(study):
@@ -473,7 +490,7 @@ def test_a_dry_run_tells_what_is_there(made):
 
 
 @pytest.mark.parametrize("step", [*STEPS, "report"])
-@pytest.mark.parametrize("n_writes", [0, 1, 2])
+@pytest.mark.parametrize("n_writes", [0, 1])
 def test_a_killed_step_ends_as_if_it_had_not_been(study, step, n_writes, monkeypatch):
     monkeypatch.setattr("stlearnkit._store._HELD_AFTER_S", -1.0)  # no need to wait
     home = study.parent / "out"

@@ -18,6 +18,7 @@ from stlearnkit.commands._pieces import make, plan
 from stlearnkit.commands._settings import Study
 
 _log = logging.getLogger("stlearnkit")
+_STOPPED = 130
 
 
 class _OneLine(TyperGroup):
@@ -25,14 +26,18 @@ class _OneLine(TyperGroup):
 
     def main(self, *arguments: Any, **keywords: Any) -> Any:
         """Run a command and turn whatever goes wrong into a line."""
+        keywords["standalone_mode"] = False
         try:
-            sys.exit(super().main(*arguments, **{**keywords, "standalone_mode": False}))
-        except (typer.Abort, KeyboardInterrupt):
-            code, words = 1, "stopped. Run the same again to go on."
+            code, words = super().main(*arguments, **keywords) or 0, ""
+        except typer.Abort:
+            code = _STOPPED
         except Exception as error:  # noqa: BLE001 - whatever it is, in one line
             _log.debug("The job failed.", exc_info=error)
             code, words = _code(error), _words(error)
-        typer.echo(f"Error: {' '.join(words.split())}", err=True)
+        if code == _STOPPED:  # typer's own code, where a key was pressed to stop it
+            code, words = 1, "stopped. Run the same again to go on."
+        if words:
+            typer.echo(f"Error: {' '.join(words.split())}", err=True)
         sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 __all__ = ["pieces", "scores_file", "summed_up"]
 
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def _judged(study: Study, chosen: list[Predictor], results: Path) -> list[bytes]
     scores = benchmark.evaluate(
         _folds(study),
         chosen,
-        load=partial(_section, study),
+        load=_Sections(study),
         folder=results,
         n_genes=asked.n_genes,
         seeds=asked.seeds,
@@ -76,9 +77,15 @@ def _judged(study: Study, chosen: list[Predictor], results: Path) -> list[bytes]
     ]
 
 
-def _section(study: Study, name: str) -> Section:
-    """Return a section by its name."""
-    return at_hand(study, [name])[0]
+@dataclass(frozen=True)
+class _Sections:
+    """Sections of a study by their names; which they are, the folder's name says."""
+
+    study: Study = field(repr=False)
+
+    def __call__(self, name: str) -> Section:
+        """Return a section."""
+        return at_hand(self.study, [name])[0]
 
 
 def _folds(study: Study) -> tuple[Fold, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stlearnkit._store import replace_file
+from stlearnkit._store import remove_stale, replace_file
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def plan(pieces: Sequence[Piece], home: Path) -> list[str]:
 
 def make(pieces: Sequence[Piece], step: str) -> int:
     """Make the pieces that are not there, and return how many those were."""
+    for folder in {file.parent for piece in pieces for file in piece.files}:
+        remove_stale(folder)  # what a killed run left, also where all is there
     missing = [piece for piece in pieces if not piece.is_there]
     for piece in tqdm(missing, desc=step, unit="piece", disable=None):
         piece.write()

@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from stlearnkit.predictors._plain import Reader, Writer
 from stlearnkit.predictors._task import FittedPredictor, Predictor, Task
 from stlearnkit.sections import Section
 
-_FORMAT = "stlearnkit predictor 1"
+_FORMAT, _HEADER = "predictor 1", "stlearnkit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +64,10 @@ class Trained:
             If it holds something that is not of this library.
         """
         writer = Writer()
-        header = {
-            "format": _FORMAT,
-            "stlearnkit": version("stlearnkit"),
-            "trained": json.dumps(writer.plain(self)),
-        }
+        words = {"format": _FORMAT, "version": version("stlearnkit")}
+        words["trained"] = writer.plain(self)
+        # One entry, as safetensors writes several in any order.
+        header = {_HEADER: json.dumps(words)}
 
         return bytes_of(writer.arrays, metadata=header)
 
@@ -122,9 +122,8 @@ def load(file: Path | str) -> Trained:
         raise FileNotFoundError(f"no fitted predictor at {path}. Check the path.")
     content = path.read_bytes()
     try:
-        header = _header(content)
+        plain = _words(content)["trained"]
         arrays = arrays_of(content)
-        plain = json.loads(header["trained"])
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path} holds no fitted predictor that predictors.fitted.save wrote, or "
@@ -136,7 +135,7 @@ def load(file: Path | str) -> Trained:
     return trained
 
 
-def _header(content: bytes) -> dict[str, str]:
+def _words(content: bytes) -> dict[str, Any]:
     """Return the words of a file of safetensors.
 
     Raises
@@ -145,7 +144,8 @@ def _header(content: bytes) -> dict[str, str]:
         If it is not in this room's format.
     """
     size = int.from_bytes(content[:8], "little")
-    words = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    header = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    words = json.loads(header.get(_HEADER, "{}"))
     if words.get("format") != _FORMAT:
         raise ValueError(f"its format is {words.get('format')!r}, not {_FORMAT!r}")
     return dict(words)
