@@ -175,6 +175,20 @@ def test_a_frame_of_fiducials_encloses_glass_wherever_it_lies():
     assert after.mask.sum() == pytest.approx(before.mask.sum(), rel=0.01)
 
 
+def test_glass_is_not_split_from_what_was_filled_in_around_it():
+    clean = drawn()
+    lined = clean.astype(int)
+    lined[::6] -= 14  # the printed grid of an array, on glass and on tissue
+    lined = lined.clip(0, 255).astype(np.uint8)
+    glass = tuple(int(colour) for colour in np.percentile(lined, 90, axis=(0, 1)))
+    wide = np.empty((800, 800, 3), np.uint8)
+    wide[:] = glass
+    wide[270:530, 270:530] = lined
+    before = WorkingImage.of_slide(Slide.from_array(clean, UM), "A")
+    after = WorkingImage.of_slide(Slide.from_array(wide, UM), "A")
+    assert after.mask.sum() == pytest.approx(before.mask.sum(), rel=0.03)
+
+
 @pytest.mark.parametrize("grey", [0, 128, 240, 255])
 def test_blank_images_show_no_tissue(grey):
     blank = np.full((100, 120, 3), grey, np.uint8)
@@ -476,6 +490,13 @@ def test_neighbours_of_her2st_lie_on_each_other():
     assert found.quality.dice > 0.96
     assert found.quality.ncc_after > 0.3
     assert found.quality.scale == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.real_data
+def test_the_stack_of_patient_c_closes_within_a_cell():
+    sections = [datasets.her2st(name) for name in ("C2", "C3", "C4", "C5", "C6")]
+    found = align_stack(sections, [0.0, 48.0, 96.0, 144.0, 192.0])
+    assert max(found.loop_um) < 20
 
 
 @pytest.mark.real_data

@@ -14,7 +14,7 @@ from stlearnkit.geometry import Affine2D, Displacement, InverseDisplacement
 from stlearnkit.registration._bending import Grid, statement
 from stlearnkit.registration._fine import FACTORS
 from stlearnkit.registration._levels import REACH_UM, TEXTURE_PX, Level
-from stlearnkit.registration._working import SPIKE_UM, WorkingImage
+from stlearnkit.registration._working import SMOOTH_UM, WorkingImage
 
 GRID_UM = 500.0  # between nodes; the knife bends a section over more than a gland
 STRAIN_SD = 0.1  # of one cell of the grid; a whole section strains less
@@ -22,7 +22,7 @@ AREA_RANGE = (0.5, 2.0)  # of the growth of areas; what bends more was torn
 _MOST_STEPS = 12
 _LONGEST_PX = 2.0  # step; images are linear over no more
 _SHORTEST_PX = 0.05  # step after which a level ends
-_ALONG_UM = 2 * SPIKE_UM  # of outline are one statement: what is narrower is cut off
+_ALONG_UM = SMOOTH_UM  # of outline are one statement: it is seen through that window
 _CUT = 2.5  # standard deviations beyond which a pixel belongs to something else
 _WIDEST_UM = 100.0  # error of the outline beyond which it belongs to something else
 

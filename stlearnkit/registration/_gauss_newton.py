@@ -17,11 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import expm
+from scipy.ndimage import gaussian_filter
 
-from stlearnkit.registration._levels import REACH_UM, Level, pull
+from stlearnkit.registration._levels import REACH_UM, WINDOW_UM, Level, pull
 
 _WIDEST_UM = 100.0  # error of the outline beyond which it belongs to something else
-_SQUARE_UM = 300.0  # side of squares that are independent of each other
+_ALIKE_UM = WINDOW_UM  # over which errors are alike: texture is seen against that
+_SQUARE_UM = 100.0  # side of squares that pull as one
 _CUT = 2.5  # standard deviations beyond which a pixel belongs to something else
 _LEAST_HELD = 0.1  # of the pull that would be there without weighting down
 _LONGEST_PX = 2.0  # step; images are linear over no more
@@ -192,12 +194,14 @@ def _evidence(
 ) -> _Evidence:
     """Turn errors of pixels into a statement about the motion, by least squares.
 
-    How far to trust it is not assumed but seen: each square of 300 µm pulls for itself,
-    and where the squares contradict each other, they are noise. It is measured in
-    units of what independent pixels would give, so that neither fine pixels nor a
-    blurred texture pass for more than they know. Nor do errors that were weighted down
-    pass for small ones: a pixel that is `off`, in squares of the usual, no longer pulls
-    harder when it is further away, and what remains has to hold the map alone.
+    How far to trust it is not assumed but seen: each square of 100 µm pulls for itself,
+    and where they contradict each other, they are noise. Neighbours err alike, so that
+    products of squares are summed under a Gaussian window (Conley, J. Econometrics 92,
+    1999). It is measured in units of what independent pixels would give, so that
+    neither fine pixels nor a blurred texture pass for more than they know. Nor do
+    errors that were weighted down pass for small ones: a pixel that is `off`, in
+    squares of the usual, no longer pulls harder when it is further away, and what
+    remains has to hold the map alone.
     """
     weight = weight / (1 + off) ** 2
     down, right = np.gradient(pulled, fixed.um_per_px)
@@ -210,13 +214,25 @@ def _evidence(
     effect = np.stack(columns)  # by how much the error falls per µm of each motion
     weighted = effect * weight
     information = weighted @ effect.T
-    across, along = (places_um // _SQUARE_UM).astype(int)
-    across, along = across - across.min(), along - along.min()
-    square = across * (along.max() + 1) + along
-    pulls = np.stack([np.bincount(square, weights=one) for one in -weighted * error])
-    noise = np.trace(np.linalg.lstsq(information, pulls @ pulls.T, rcond=None)[0])
+    pulls = _by_square(-weighted * error, places_um)
+    alike = _ALIKE_UM / _SQUARE_UM
+    summed = gaussian_filter(pulls, alike, axes=(1, 2), mode="constant", truncate=3.0)
+    spread = 2 * np.pi * alike**2 * np.einsum("ahw,bhw->ab", pulls, summed)
+    noise = np.trace(np.linalg.lstsq(information, spread, rcond=None)[0])
     squared = (effect**2).sum(axis=0)
     holding = squared @ (weight * (1 - 3 * off) / (1 + off))  # d(weight error)/d error
     held = max(holding / (squared @ weight + 1e-12), _LEAST_HELD)
     noise = max(float(noise) / n_free / held**2, 1e-9)
-    return _Evidence(information / noise, pulls.sum(axis=1) / noise)
+    return _Evidence(information / noise, pulls.sum(axis=(1, 2)) / noise)
+
+
+def _by_square(
+    values: Float[np.ndarray, "_ values"], places_um: Float[np.ndarray, "2 values"]
+) -> Float[np.ndarray, "_ height width"]:
+    """Add up what lies in each small square of the plane."""
+    corner = places_um.min(axis=1, keepdims=True)
+    across, along = ((places_um - corner) // _SQUARE_UM).astype(int)
+    height, width = along.max() + 1, across.max() + 1
+    square = along * width + across
+    sums = [np.bincount(square, one, minlength=height * width) for one in values]
+    return np.reshape(sums, (-1, height, width))

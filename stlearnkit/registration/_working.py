@@ -1,6 +1,6 @@
 """What registration looks at: a small, grey picture of a section's tissue."""
 
-__all__ = ["SPIKE_UM", "WorkingImage"]
+__all__ = ["SMOOTH_UM", "SPIKE_UM", "WorkingImage"]
 
 from dataclasses import dataclass, field
 
@@ -26,8 +26,9 @@ WORKING_UM = 16.0  # per pixel: cells merge, glands and vessels stay
 USUAL_SIDE_UM = 4000.0  # root of the tissue's area, assumed where nobody knows
 MARGIN_UM = 320.0  # of glass kept around the tissue
 _OVERVIEW_PX = 1024  # longer side of the first look at a slide of unknown scale
-_SMOOTH_UM = 32.0  # standard deviation of the window that roughness is seen in
+SMOOTH_UM = 32.0  # standard deviation of the window that roughness is seen in
 _GLASS = (0.006, 0.02)  # optical density; glass is less rough than one of these
+_FLAT = 1e-4  # optical density; no camera sees less noise, such pixels are filled in
 SPIKE_UM = 64.0  # half the width of what is cut off: hairs, dirt at the outline
 _GAP_UM = 100.0  # half the width of the gaps that are closed: alveoli, fat
 _RIM = 0.05  # of the sides of an image
@@ -137,10 +138,10 @@ class WorkingImage:
         um_per_px = mpp * longer / max(image.shape[:2])
         mask = _tissue(density, um_per_px, name)
         extent_um = mpp * np.array([slide.width, slide.height], float)
-        rows, columns = _crop(mask, round(MARGIN_UM / um_per_px))
+        rows, columns = kept = _crop(mask, round(MARGIN_UM / um_per_px))
         return cls(
-            density[rows, columns],
-            mask[rows, columns],
+            density[kept],
+            mask[kept],
             um_per_px,
             um_per_px * np.array([columns.start, rows.start], float),
             extent_um,
@@ -211,25 +212,27 @@ def _tissue(
 
     Tissue is rougher than glass in any stain and at any strength, while the tint of
     the glass and eosin that bled onto it are smooth. The logarithm is split by the
-    threshold of Otsu (1979), gaps are closed, parts that reach into the rim of the
-    image and are less than half the largest are taken for fiducials, holes are filled,
-    and hairs and small parts are dropped.
+    threshold of Otsu (1979), without what a program filled in around the image, or
+    glass would be split from that. Gaps are closed, parts that reach into the rim of
+    the image and are less than half the largest are taken for fiducials, holes are
+    filled, and hairs and small parts are dropped.
 
     Raises
     ------
     RegistrationError
         If there is none.
     """
-    rough = np.log(_local_contrast(density, _SMOOTH_UM / um_per_px) + 1e-3)
-    lowest, highest = np.log(_GLASS)
-    split = threshold_otsu(rough) if np.ptp(rough) else highest
+    contrast = _local_contrast(density, SMOOTH_UM / um_per_px)
+    rough, (lowest, highest) = np.log(contrast + 1e-3), np.log(_GLASS)
+    seen = rough[contrast > _FLAT]
+    split = threshold_otsu(seen) if len(seen) and np.ptp(seen) else highest
     tissue = rough > np.clip(split, lowest, highest)
     px = 1 / um_per_px
     near = _grown(tissue, _GAP_UM * px)
     parts, _ = _parts(near)
     # What a frame of fiducials encloses is no hole.
     inner = near & ~np.isin(parts, _on_rim(parts))
-    radius_px = (_GAP_UM + 2 * _SMOOTH_UM + SPIKE_UM) * px
+    radius_px = (_GAP_UM + 2 * SMOOTH_UM + SPIKE_UM) * px
     holes = _holes(inner, _shrunk(near, radius_px), density)
     thick = _shrunk(near | holes, radius_px)
     parts, areas = _parts(_grown(thick, SPIKE_UM * px))
@@ -283,7 +286,7 @@ def _holes(
     holes, areas = _parts(binary_fill_holes(mask) & ~mask)
     _, bodies = _parts(thick)
     small = areas < _HOLE * bodies.max()
-    dense = np.bincount(holes.ravel(), weights=density.ravel()) / np.maximum(areas, 1)
+    dense = np.bincount(holes.ravel(), density.ravel()) / np.maximum(areas, 1)
     smooth = dense > _SMOOTH * density[mask].mean() if mask.any() else small
     return ((areas > 0) & (small | smooth))[holes]
 
@@ -309,10 +312,9 @@ def _usual_mpp(
     image: UInt8[np.ndarray, "height width 3"], slide: Slide, name: str
 ) -> float:
     """Return the µm per pixel of the slide that make the tissue of usual size."""
-    reduced = slide.width / image.shape[1]
-    guess = WORKING_UM  # closing and smoothing then are a few pixels of the overview
-    side_px = reduced * np.sqrt(_tissue(_density(image), guess, name).sum())
-    return float(USUAL_SIDE_UM / side_px)
+    # Closing and smoothing are a few pixels of the overview.
+    side_px = np.sqrt(_tissue(_density(image), WORKING_UM, name).sum())
+    return float(USUAL_SIDE_UM / side_px * image.shape[1] / slide.width)
 
 
 def _at_most(
@@ -343,7 +345,6 @@ def _pooled(
     image: Float32[np.ndarray, "_ _"], factor: int
 ) -> Float32[np.ndarray, "height width"]:
     """Average squares of pixels; the last row and column repeat where one is cut."""
-    rows, columns = (-side % factor for side in image.shape)
-    padded = np.pad(image, ((0, rows), (0, columns)), mode="edge")
+    padded = np.pad(image, [(0, -side % factor) for side in image.shape], mode="edge")
     height, width = (side // factor for side in padded.shape)
     return padded.reshape(height, factor, width, factor).mean(axis=(1, 3))
