@@ -1,6 +1,6 @@
 """Every command killed at random moments: what the next run makes of it.
 
-    python benchmarks/interrupted.py [--kills 10] [--seed 0] [--predictor ridge]
+    python benchmarks/interrupted.py [--kills 10] [--only report] [--predictor ridge]
 
 Each command is run on a small block of synthetic tissue, once in peace and then as many
 times as asked from the same start, killed with SIGKILL at a moment drawn between its
@@ -175,6 +175,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--predictor", default="ridge")
+    parser.add_argument("--only", nargs="+", default=COMMANDS, help="kill only these")
     asked = parser.parse_args()
     for step in COMMANDS:
         import_module(f"stlearnkit.commands._{step}")
@@ -190,7 +191,7 @@ def main() -> None:
             seconds = run(command, start.with_name("study"))
             start.with_name("study").rename(peace)
             tally = Tally(command, round(seconds, 1))
-            for _ in range(asked.kills):
+            for _ in range(asked.kills if command in asked.only else 0):
                 one = trial(command, start, peace, draw.uniform(0, seconds))
                 for name in list(vars(tally))[2:]:
                     setattr(tally, name, getattr(tally, name) + getattr(one, name))

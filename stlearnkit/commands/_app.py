@@ -233,4 +233,4 @@ def _show(files: Sequence[Path]) -> None:
     import pandas as pd
 
     tables = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
-    typer.echo(tables.to_string(index=False))
+    typer.echo(tables.to_string(index=False, float_format="{:.3f}".format))
