@@ -16,26 +16,26 @@ __all__ = [
     "spot_names",
 ]
 
-import gzip
 import logging
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int, Real
 
-from stlearnkit.conventions import SPATIAL
+from stlearnkit._tables import check_unique, numbers, read_table, read_text
 from stlearnkit.geometry import Affine2D
 from stlearnkit.sections import Section
+from stlearnkit.sections._assembly import PROVENANCE
 from stlearnkit.slides import Slide
-
-PROVENANCE = "provenance"
-"""`adata.uns` key of the record of what was settled how."""
 
 _log = logging.getLogger(__name__)
 
 _SPOT_DIAMETER_UM = 100.0
+_PLACES = ["x", "y", "new_x", "new_y", "pixel_x", "pixel_y", "selected"]
 
 
 def spot_names(table: pd.DataFrame) -> pd.Index:
@@ -45,15 +45,33 @@ def spot_names(table: pd.DataFrame) -> pd.Index:
 
 
 def read_spots(path: Path) -> pd.DataFrame:
-    """Read a spot table: places on the array, in the image, and whether in tissue."""
-    table = pd.read_csv(path, sep="\t")
-    return table.set_index(spot_names(table))
+    """Read a spot table: places on the array, in the image, and whether in tissue.
+
+    Raises
+    ------
+    ValueError
+        If it is no such table.
+    """
+    table = read_table(path, _PLACES, sep="\t")
+    table[_PLACES] = numbers(table, _PLACES, path)
+    names = spot_names(table)
+    check_unique(names, "spots", path)
+    return table.set_index(names)
 
 
 def read_labels(path: Path) -> pd.Series:
-    """Read what a pathologist saw; the places are off the array's by up to 0.3."""
-    table = pd.read_csv(path, sep="\t").dropna(subset=["x", "y"])
-    return table.set_index(spot_names(table))["label"].astype("category")
+    """Read what a pathologist saw; the places are off the array's by up to 0.3.
+
+    Raises
+    ------
+    ValueError
+        If it is no such table.
+    """
+    table = read_table(path, ["x", "y", "label"], sep="\t").dropna(subset=["x", "y"])
+    table[["x", "y"]] = numbers(table, ["x", "y"], path)
+    names = spot_names(table)
+    check_unique(names, "spots", path)
+    return table.set_index(names)["label"].astype("category")
 
 
 def read_counts(path: Path) -> pd.DataFrame:
@@ -61,15 +79,58 @@ def read_counts(path: Path) -> pd.DataFrame:
 
     The header is split by hand because pandas renames repeated columns; NumPy reads
     the numbers five times as fast.
+
+    Raises
+    ------
+    ValueError
+        If it is no such table.
     """
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-        genes = next(lines).rstrip("\n").split("\t")[1:]
-        rows = [line.partition("\t") for line in lines]
-    return pd.DataFrame(
-        np.array([np.fromstring(counts, np.int32, sep="\t") for *_, counts in rows]),
-        index=[spot for spot, *_ in rows],
-        columns=genes,
-    )
+    header, *lines = read_text(path).removesuffix("\n").split("\n")
+    genes = header.rstrip("\r").split("\t")[1:]
+    rows = [line.partition("\t") for line in lines]
+    spots = pd.Index([spot for spot, *_ in rows])
+    check_unique(spots, "spots", path)
+    counts = [_whole(text, len(genes), spot, path) for spot, _, text in rows]
+    if not genes or not counts:
+        raise ValueError(
+            f"{path} has {len(counts)} spots and {len(genes)} genes, expected one of "
+            "each or more: genes in the first line, then a line for each spot, "
+            "separated by tabs. Check that it is the right file."
+        )
+    return pd.DataFrame(np.array(counts), index=spots, columns=genes)
+
+
+def _whole(text: str, n_genes: int, spot: str, path: Path) -> Int[np.ndarray, " genes"]:
+    """Return the counts in one line.
+
+    Raises
+    ------
+    ValueError
+        If they are not whole numbers, or not one for each gene.
+    """
+    values = _numbers(text)
+    if len(values) != n_genes or not _are_counts(values):
+        raise ValueError(
+            f"{path}: the line of spot {spot!r} holds {text[:40]!r}…, expected "
+            f"{n_genes} counts, whole numbers from 0 separated by tabs. Check that it "
+            "is a table of raw counts, and whole."
+        )
+    return values.astype(np.int32)
+
+
+def _numbers(text: str) -> Real[np.ndarray, " values"]:
+    """Return the numbers of a line, none if one is no number."""
+    for kind in (np.int64, np.float64):  # the first is twice as fast
+        with suppress(DeprecationWarning, ValueError), warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # of what is no number
+            return np.fromstring(text, kind, sep="\t")
+    return np.empty(0)
+
+
+def _are_counts(values: Real[np.ndarray, " genes"]) -> bool:
+    """Tell whether all are whole numbers from 0 that fit into 32 bits."""
+    fit = (values >= 0) & (values <= np.iinfo(np.int32).max)
+    return bool((fit & (values == np.round(values))).all())
 
 
 def _sum_doubled(counts: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -174,14 +235,9 @@ def assemble(
         name=name,
         patient=patient,
         slide=None if image is None else Slide.open(image, mpp),
+        mpp=mpp,
         spot_diameter_um=_SPOT_DIAMETER_UM,
         obs=obs.join(spots[["label"]]) if "label" in spots else obs,
     )
     section.adata.uns[PROVENANCE] = record
-    if image is None:  # the scale is known all the same
-        scale = {"spot_diameter_fullres": _SPOT_DIAMETER_UM / mpp}
-        section.adata.uns[SPATIAL][name] |= {
-            "scalefactors": scale,
-            "metadata": {"mpp": mpp},
-        }
     return section

@@ -10,6 +10,7 @@ import threading
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +20,8 @@ from PIL import Image
 
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, centimetre
 _OME_UNIT_UM = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
-_TIFF_SUFFIXES = {".tif", ".tiff", ".btf", ".svs"}
+_TIFF_SUFFIXES = {".tif", ".tiff", ".btf", ".svs", ".ndpi"}
+_MOST_PIECE_BYTES = 2**30  # of a TIFF's tile or strip, which is read as a whole
 _BAND_PX = 512  # rows copied at a time, so that no second copy of a slide is made
 _DECODING = threading.Lock()  # two threads that need one file must not both decode it
 
@@ -152,7 +154,8 @@ def _inspect_tiff(path: Path) -> tuple[tuple[Pixels, ...], float | None]:
     Raises
     ------
     ValueError
-        If the file ends before its pixels do: missing tiles would be read as black.
+        If the file ends before its pixels do: missing tiles would be read as black. If
+        it is no pyramid of tiles or strips that fit into memory one at a time.
     """
     import tifffile
 
@@ -165,6 +168,12 @@ def _inspect_tiff(path: Path) -> tuple[tuple[Pixels, ...], float | None]:
                 level.keyframe.dataoffsets, level.keyframe.databytecounts, strict=True
             )
         )
+        largest = max(prod(level.keyframe.chunks) for level in levels)
+        if largest > _MOST_PIECE_BYTES:
+            raise ValueError(
+                f"its pixels come in pieces of {largest:,} bytes, each read whole, "
+                f"expected at most {_MOST_PIECE_BYTES:,}; save it in tiles of 256 px"
+            )
         size = path.stat().st_size
         if end > size:
             raise ValueError(f"it has {size} bytes, but its pixels reach to byte {end}")
@@ -187,7 +196,8 @@ def _tiff_mpp(tiff: Any) -> float | None:
             unit = _OME_UNIT_UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
             return None if unit is None else float(pixels["PhysicalSizeX"]) * unit
     if tiff.is_svs:
-        return svs_description_metadata(tiff.pages[0].description).get("MPP")
+        mpp = svs_description_metadata(tiff.pages[0].description).get("MPP")
+        return float(mpp) if isinstance(mpp, int | float) else None
     tags = tiff.pages[0].tags
     if "ResolutionUnit" not in tags or "XResolution" not in tags:
         return None

@@ -47,7 +47,11 @@ def read(file: Path) -> Shaped[np.ndarray, "..."] | None:
     if checksum != _checksum(content):
         _log.warning("%s is damaged and will be computed again.", file)
         return None
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except ValueError:  # no array, or one of objects, which are never unpickled
+        _log.warning("%s is no plain array and will be computed again.", file)
+        return None
 
 
 def write(file: Path, array: Shaped[np.ndarray, "..."]) -> None:

@@ -3,7 +3,15 @@
 Every message says what was found, what was expected and what to do.
 """
 
-__all__ = ["check_coords", "check_counts", "check_inside", "check_spots"]
+__all__ = [
+    "check_coords",
+    "check_counts",
+    "check_inside",
+    "check_matrix",
+    "check_spots",
+]
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +41,25 @@ def check_spots(names: pd.Index) -> None:
             f"{len(repeated)} spot names are repeated, first: {repeated[0]!r}. "
             "Drop the copies or call adata.obs_names_make_unique()."
         )
+
+
+def check_matrix(counts: Any) -> None:
+    """Refuse a sparse matrix that points beyond itself: to use it is to crash.
+
+    Raises
+    ------
+    SectionError
+        If it does.
+    """
+    if not sparse.issparse(counts) or counts.format not in ("csr", "csc"):
+        return
+    try:
+        counts.check_format(full_check=True)
+    except ValueError as error:
+        raise SectionError(
+            f"counts is a sparse matrix that is damaged: {error}. Fetch the file that "
+            "it is from again."
+        ) from error
 
 
 def check_counts(adata: AnnData) -> None:

@@ -38,15 +38,15 @@ def load_network(name: str, *, pretrained: bool = True) -> torch.nn.Module:
     Raises
     ------
     ValueError
-        If timm knows no such network.
+        If timm knows no such network, or the folder's is damaged.
     """
     import timm
 
     if name.startswith("local-dir:"):
         folder = _find_folder(Path(name.removeprefix("local-dir:")))
         _check_folder(folder)
-        name = f"local-dir:{folder}"
-    elif not name.startswith("hf-hub:"):
+        return _load_folder(folder, pretrained=pretrained)
+    if not name.startswith("hf-hub:"):
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models())
             raise ValueError(
@@ -91,6 +91,28 @@ def last_map(
             f"{tuple(found.shape)}, not a square map of places. Use another network."
         )
     return found
+
+
+def _load_folder(folder: Path, *, pretrained: bool) -> torch.nn.Module:
+    """Load the network of a folder.
+
+    Raises
+    ------
+    ValueError
+        If its configuration or its weights are no such thing.
+    """
+    import timm
+
+    try:
+        return timm.create_model(
+            f"local-dir:{folder}", pretrained=pretrained, num_classes=0
+        )
+    except Exception as error:
+        raise ValueError(
+            f"{folder} cannot be loaded as a network: {type(error).__name__}: {error}. "
+            "Expected timm's config.json, and weights of that architecture as "
+            "model.safetensors. Fetch both again."
+        ) from error
 
 
 def _find_folder(folder: Path) -> Path:

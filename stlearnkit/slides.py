@@ -103,7 +103,10 @@ class Slide:
         Parameters
         ----------
         path
-            JPEG, PNG, TIFF, OME-TIFF or Aperio's SVS; RGB, 8 bits.
+            JPEG, PNG, TIFF, BigTIFF, OME-TIFF, Aperio's SVS or Hamamatsu's NDPI; RGB,
+            8 bits. Tiles may be packed as JPEG, JPEG 2000, deflate and whatever else
+            imagecodecs unpacks. NDPI is read as tifffile reads it, and was not tried
+            on files of every scanner.
         mpp
             Micrometres per pixel. Without it, the file's own metadata are used; a
             file that does not say leaves it None.
@@ -124,7 +127,7 @@ class Slide:
         except Exception as error:
             raise ValueError(
                 f"{path} cannot be read as an image: {error}. "
-                "Check that it is whole and a JPEG, PNG, TIFF or OME-TIFF."
+                "Check that it is whole and a JPEG, PNG, TIFF, OME-TIFF or SVS."
             ) from error
         return cls(levels, mpp if mpp is not None else found_mpp, path)
 
@@ -211,9 +214,10 @@ class Slide:
         """
         digest = hashlib.blake2b(digest_size=16)
         if self.path is None:
-            pixels = np.ascontiguousarray(self.levels[0][:, :])
-            digest.update(repr(pixels.shape).encode())
-            digest.update(pixels.data)
+            digest.update(repr(tuple(self.levels[0].shape)).encode())
+            for top in range(0, self.height, _BAND_PX):
+                band = self.levels[0][top : top + _BAND_PX, :]
+                digest.update(np.ascontiguousarray(band).data)
             return digest.hexdigest()
         size = self.path.stat().st_size
         digest.update(str(size).encode())

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stlearnkit import datasets, downloads, synthetic
+from stlearnkit import downloads, synthetic
 from stlearnkit.datasets import (
+    _her2st,
     her2st,
     her2st_cell_types,
     her2st_clusters,
@@ -24,10 +25,11 @@ from stlearnkit.datasets import (
 from stlearnkit.downloads import fetch, registry
 
 CHECK = """
-from stlearnkit import datasets, downloads
+from stlearnkit import downloads
+from stlearnkit.datasets import _tutorial
 downloads._WAITS_S = ()
 for _ in range(2):
-    datasets._tutorial_is_at_hand(datasets.data_dir())
+    _tutorial._tutorial_is_at_hand(downloads.data_dir())
 """
 LABELLED = ("B1", "C1", "D1", "E1", "F1", "G2", "H1")
 
@@ -53,7 +55,7 @@ def test_names_are_the_36_sections():
 
 def test_every_section_has_all_its_files_registered():
     for name in her2st_names():
-        files = datasets._her2st_files(name)
+        files = _her2st.files_of(name)
         assert files["image"].path.startswith(f"data/ST-imgs/{name[0]}/{name}/")
         assert files["image"].path.endswith(".jpg")
         assert f"her2st/res/ST-cluster/lbl/{name}-cluster-annotation.tsv.gz" in (
@@ -204,7 +206,7 @@ class TestHer2st:
     def test_all_36_have_counts_and_only_tissue_spots(self):
         n_spots = 0
         for name in her2st_names():
-            files = datasets._her2st_files(name)
+            files = _her2st.files_of(name)
             table = pd.read_csv(fetch(files["spots"]), sep="\t")
             assert table["selected"].eq(1).all()
             n_spots += len(table)

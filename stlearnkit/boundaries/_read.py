@@ -13,7 +13,9 @@ from PIL import Image
 from skimage.draw import polygon
 
 from stlearnkit._pixels import is_tiff
+from stlearnkit._tables import check_unpacked
 
+_MOST_TIMES = 1000  # a map of few nuclei, mostly zeros, is packed some hundred times
 _SIZE_SLACK = 0.01  # scales of slides are known to about 1 %
 
 
@@ -32,15 +34,23 @@ def read_image(path: Path | str) -> Shaped[np.ndarray, "..."]:
         raise FileNotFoundError(f"no map at {path}. Check the path.")
     try:
         if is_tiff(path):
-            import tifffile
-
-            return tifffile.imread(path)
+            return _read_tiff(path)
         with Image.open(path, formats=("PNG",)) as image:
             return np.asarray(image)
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read as an image: {error}. Save it as TIFF or PNG."
         ) from error
+
+
+def _read_tiff(path: Path) -> Shaped[np.ndarray, "..."]:
+    """Read the first image of a TIFF that can be as large as it says."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        check_unpacked(path, int(series.nbytes), _MOST_TIMES)
+        return series.asarray()
 
 
 def check_labels(labels: Shaped[np.ndarray, "..."]) -> None:

@@ -111,7 +111,7 @@ def read(file: Path) -> Sheet:
     if not file.is_file():
         raise ValueError(f"source is {str(file)!r}, but there is no such file.")
     if file.suffix == ".ipynb":
-        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        cells = _cells(file)
     else:
         try:
             import jupytext
@@ -121,6 +121,31 @@ def read(file: Path) -> Sheet:
             ) from error
         cells = jupytext.read(file).cells
     return Sheet(file.stem, tuple(_plain(cell) for cell in cells))
+
+
+def _cells(file: Path) -> list[Any]:
+    """Return the cells of a notebook.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        cells = json.loads(file.read_bytes())["cells"]
+        wanted = {"cell_type", "source", "metadata"}
+        complete = all(wanted <= set(cell) for cell in cells)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"source is {str(file)!r}, which is no notebook: {error!r}. Save it again "
+            "from Jupyter, as .ipynb."
+        ) from error
+    if not complete:
+        raise ValueError(
+            f"source is {str(file)!r}, a notebook with cells that lack their type, "
+            "source or metadata. Save it again from Jupyter."
+        )
+    return list(cells)
 
 
 def _plain(cell: Any) -> Cell:

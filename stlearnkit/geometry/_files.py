@@ -64,7 +64,7 @@ def load(path: Path | str) -> _AnyTransform:
         if found != (_FORMAT, _VERSION):
             raise ValueError(f"its format and version are {found}")
         return _from_json(content)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a transform of version {_VERSION} written by "
             f"geometry.save: {type(error).__name__}: {error}. Save the transform anew; "
@@ -144,14 +144,13 @@ def read_itk(
     path = Path(path)
     text = _text(path)
     try:
-        back = compose(parse(text), source=target, target=source)
-    except (ValueError, KeyError, IndexError) as error:
+        return compose(parse(text), source=target, target=source).inverse()
+    except (ValueError, LookupError) as error:
         raise ValueError(
             f"{path} cannot be read as a transform of ITK: {error}. Expected is a text "
             "file (.tfm, .txt) of affine transforms of the plane and at most one cubic "
             "B-spline."
         ) from error
-    return back.inverse()
 
 
 def _text(path: Path) -> str:

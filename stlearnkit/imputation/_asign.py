@@ -107,10 +107,16 @@ class AsignImputer(Imputer):
         ]
         profile = mean_profile(observed, panel)
         first = seed * self.n_networks  # so that no two seeds share a network
+        untrained = [
+            self._untrained(profile, batches, first + number)
+            for number in range(self.n_networks)
+        ]
+        # All networks condense alike: nothing of that is drawn.
+        lessons = self.lessons([untrained[0].condense(b) for b in batches], weights)
         networks, left_out = zip(
             *(
-                self._trained(profile, batches, weights, first + number)
-                for number in range(self.n_networks)
+                self._trained(network, lessons, first + number)
+                for number, network in enumerate(untrained)
             ),
             strict=True,
         )
@@ -123,14 +129,13 @@ class AsignImputer(Imputer):
             self, observed[0], tuple(batches), tuple(weights), networks, trust
         )
 
-    def _trained(
+    def _untrained(
         self,
         profile: Float[np.ndarray, " genes"],
         batches: "Sequence[SectionBatch]",
-        weights: Sequence[Float[np.ndarray, " _"]],
         seed: int,
-    ) -> "tuple[Asign3d, Float[np.ndarray, '_ genes']]":
-        """Train one network; return it, and what it says of spots it did not see."""
+    ) -> "Asign3d":
+        """Return a network with its first weights."""
         import torch
 
         from stlearnkit.models.asign import Asign3d
@@ -138,11 +143,20 @@ class AsignImputer(Imputer):
         with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             model = Asign3d(profile, self.config)
-            model.prepare(batches)
-            lessons = self.lessons([model.condense(b) for b in batches], weights)
-            parts = [part_of(volume, seed) for volume in lessons]
-            pairs = list(zip(lessons, parts, strict=True))
-            seen = [volume.subset(~part) for volume, part in pairs]
+        model.prepare(batches)
+        return model
+
+    def _trained(
+        self, model: "Asign3d", lessons: "Sequence[VolumeBatch]", seed: int
+    ) -> "tuple[Asign3d, Float[np.ndarray, '_ genes']]":
+        """Train a network; return it, and what it says of spots it did not see."""
+        import torch
+
+        parts = [part_of(volume, seed) for volume in lessons]
+        pairs = list(zip(lessons, parts, strict=True))
+        seen = [volume.subset(~part) for volume, part in pairs]
+        with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
             train(model, seen, n_steps=self.n_steps, learning_rate=self.learning_rate)
         said = []
         with torch.inference_mode():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import expm, logm
+from scipy.special import expit
 
 from stlearnkit.conventions import RegistrationError
 from stlearnkit.geometry import Affine2D
@@ -46,7 +47,7 @@ def align(fixed: Section | WorkingImage, moving: Section | WorkingImage) -> Alig
     The sweep of `coarse`, then `rigid`, then `affine`, each from either side, and the
     mean of both. The affine map has to earn its freedom: where texture does not agree
     clearly better than by the rigid map, as where a torn piece makes the outline
-    larger, that stays.
+    larger, the map stays close to that.
 
     Parameters
     ----------
@@ -83,12 +84,14 @@ def _pictured(section: Section | WorkingImage) -> WorkingImage:
 
 
 def settled(fixed: WorkingImage, moving: WorkingImage, start: Affine2D) -> Affine2D:
-    """Return the affine map if texture pays for its freedom, else the rigid one.
+    """Return a map as far from the rigid to the affine one as texture pays for.
 
-    It has three numbers more, so it must gain three nats (Akaike, 1974). The outline
-    has no say: what is torn or cut off changes it, and asks for stretch. Where texture
-    agrees no better than that, cells and vessels differ, and the rigid map is not
-    sought among them either: it stays at pixels of 32 µm.
+    The affine map has three numbers more, so it must gain three nats (Akaike, 1974).
+    At that price one is as likely as the other, and the map half way between them the
+    best guess; the further from it, the more it is the one or the other (Buckland,
+    Burnham and Augustin, Biometrics 53, 1997). The outline has no say: what is torn or
+    cut off changes it, and asks for stretch. The rigid map stays at pixels of 32 µm:
+    where stretch does not pay, cells and vessels of the two sections differ.
     """
     stiff = _from_both_sides(rigid, fixed, moving, start, (FINER,))
     free = _from_both_sides(affine, fixed, moving, stiff, (FINER, 1))
@@ -99,7 +102,7 @@ def settled(fixed: WorkingImage, moving: WorkingImage, start: Affine2D) -> Affin
     ]
     sure = np.clip(correlation, 0.0, HIGHEST)
     without, with_stretch = -0.5 * n_patches * np.log1p(-np.square(sure))
-    return free if with_stretch - without > _PRICE else stiff
+    return _between(stiff, free, float(expit(with_stretch - without - _PRICE)))
 
 
 def _from_both_sides(
@@ -111,7 +114,13 @@ def _from_both_sides(
 ) -> Affine2D:
     """Return the map half way between what two sides find, whoever is fixed."""
     forth = step(fixed, moving, start, factors=factors)
-    back = step(moving, fixed, start.inverse(), factors=factors).inverse()
-    half = forth.matrix @ expm(np.real(logm((forth.inverse() @ back).matrix)) / 2)
-    half[2] = (0.0, 0.0, 1.0)  # rounding must not make it projective
-    return Affine2D(half, forth.source, forth.target)
+    back = step(moving, fixed, start.inverse(), factors=factors)
+    return _between(forth, back.inverse(), 0.5)
+
+
+def _between(one: Affine2D, other: Affine2D, share: float) -> Affine2D:
+    """Return the map that lies a share of the way from one to another close to it."""
+    way = np.real(logm((one.inverse() @ other).matrix))
+    matrix = one.matrix @ expm(share * way)
+    matrix[2] = (0.0, 0.0, 1.0)  # rounding must not make it projective
+    return Affine2D(matrix, one.source, one.target)

@@ -249,6 +249,8 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
     ------
     FileNotFoundError
         If no epoch was finished.
+    ValueError
+        If the file is damaged, or of another model.
     """
     file = folder / WEIGHTS
     if not file.exists():
@@ -256,7 +258,14 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
             f"{folder} holds no {WEIGHTS}: the run stopped before its first epoch. "
             "Call training.fit with the same arguments to begin it again."
         )
-    model.load_state_dict(safetensors.torch.load_file(file))
+    try:
+        model.load_state_dict(safetensors.torch.load(file.read_bytes()))
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{file} does not hold the weights of this {type(model).__name__}: "
+            f"{error}. It is damaged, or of another model: give the folder that "
+            "training.fit wrote, whole."
+        ) from error
 
 
 def _short(value: Any) -> str:

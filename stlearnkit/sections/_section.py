@@ -1,11 +1,4 @@
-"""A section: spots with counts, their places, and the slide behind them.
-
-`Section` is an `AnnData` under scanpy's and squidpy's own keys together with a
-`Slide`; nothing is hidden in either, so every tool that reads such an `AnnData`
-works. Serial sections of one block are joined by `stacks.Stack`.
-
-Taught in the chapter "What a section is".
-"""
+"""A table of spots and the image they lie on."""
 
 __all__ = ["Section"]
 
@@ -81,6 +74,7 @@ class Section:
         name: str,
         patient: str,
         slide: Slide | None = None,
+        mpp: float | None = None,
         spot_diameter_um: float = 100.0,
         obs: pd.DataFrame | None = None,
     ) -> "Section":
@@ -96,6 +90,9 @@ class Section:
             Spot centres (x, y) in full-resolution pixels of the slide.
         name, patient, slide
             As for the class.
+        mpp
+            µm per px of `coords_px`, to be known without a slide too. A slide's own
+            scale goes first.
         spot_diameter_um
             Diameter of a spot, for drawing.
         obs
@@ -107,17 +104,8 @@ class Section:
         SectionError
             If the parts do not fit together; see `validate`.
         """
-        if np.shape(counts) != (len(spots), len(genes)):
-            raise SectionError(
-                f"counts has shape {np.shape(counts)}, but there are {len(spots)} "
-                f"spots and {len(genes)} genes. Counts are spots x genes: transpose "
-                "them, or check which rows were dropped."
-            )
-        if len(coords_px) != len(spots):
-            raise SectionError(
-                f"coords_px has {len(coords_px)} rows, but there are {len(spots)} "
-                "spots. Give one (x, y) per spot, in the order of the counts."
-            )
+        _check_lengths(np.shape(counts), len(spots), len(genes), len(coords_px))
+        _validation.check_matrix(counts)
         table = pd.DataFrame(index=pd.Index([str(spot) for spot in spots]))
         _validation.check_spots(table.index)
         if obs is not None:
@@ -129,7 +117,7 @@ class Section:
         )
         adata.layers[COUNTS] = adata.X.copy()
         adata.obsm[SPATIAL] = np.asarray(coords_px, float)
-        adata.uns[SPATIAL] = {name: _image_slot(slide, spot_diameter_um)}
+        adata.uns[SPATIAL] = {name: _image_slot(slide, mpp, spot_diameter_um)}
         section = cls(adata, slide, name, patient)
         section.validate()
         return section
@@ -274,19 +262,47 @@ class Section:
         )
 
 
-def _image_slot(slide: Slide | None, spot_diameter_um: float) -> dict[str, Any]:
+def _check_lengths(
+    shape: tuple[int, ...], n_spots: int, n_genes: int, n_centres: int
+) -> None:
+    """Refuse parts of a section that are not of the same length.
+
+    Raises
+    ------
+    SectionError
+        If counts, names and centres differ.
+    """
+    if shape != (n_spots, n_genes):
+        raise SectionError(
+            f"counts has shape {shape}, but there are {n_spots} spots and {n_genes} "
+            "genes. Counts are spots x genes: transpose them, or check which rows "
+            "were dropped."
+        )
+    if n_centres != n_spots:
+        raise SectionError(
+            f"coords_px has {n_centres} rows, but there are {n_spots} spots. Give one "
+            "(x, y) per spot, in the order of the counts."
+        )
+
+
+def _image_slot(
+    slide: Slide | None, mpp: float | None, spot_diameter_um: float
+) -> dict[str, Any]:
     """Make the entry of `adata.uns["spatial"]` that scanpy's plots read."""
-    if slide is None or slide.mpp is None:
+    if slide is not None and slide.mpp is not None:
+        mpp = slide.mpp
+    if mpp is None:
         return {"images": {}, "scalefactors": {}, "metadata": {}}
-    hires = slide.thumbnail(_HIRES_SIDE_PX)
-    return {
-        "images": {"hires": hires},
-        "scalefactors": {
-            "tissue_hires_scalef": hires.shape[1] / slide.width,
-            "spot_diameter_fullres": spot_diameter_um / slide.mpp,
-        },
-        "metadata": {"mpp": slide.mpp},
+    slot: dict[str, Any] = {
+        "images": {},
+        "scalefactors": {"spot_diameter_fullres": spot_diameter_um / mpp},
+        "metadata": {"mpp": mpp},
     }
+    if slide is not None:
+        hires = slide.thumbnail(_HIRES_SIDE_PX)
+        slot["images"]["hires"] = hires
+        slot["scalefactors"]["tissue_hires_scalef"] = hires.shape[1] / slide.width
+    return slot
 
 
 def _dense(matrix: Any) -> Float[np.ndarray, "spots genes"]:
