@@ -128,5 +128,7 @@ def _block() -> dict[str, Section]:
 _SETS: dict[str, Callable[[str], Section]] = {
     "her2st": datasets.her2st,
     "mob2k": datasets.mob2k,
+    "dlpfc": datasets.dlpfc,
+    "st_data": datasets.st_data,
     "synthetic": _synthetic,
 }
