@@ -4,7 +4,7 @@ A file is a plain ``.npy``, which `numpy.load` reads, followed by a checksum. It
 written under another name and renamed when whole.
 """
 
-__all__ = ["read", "replace_file", "user_folder", "write"]
+__all__ = ["read", "remove_stale", "replace_file", "user_folder", "write"]
 
 import hashlib
 import io
@@ -12,15 +12,22 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 import numpy as np
 import pooch
 from jaxtyping import Shaped
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 _VARIABLE = "STLEARNKIT_CACHE"
 _CHECKSUM_BYTES = 16
 _STALE_AFTER_S = 3600.0
+_HELD_AFTER_S = 2.0  # between opening a file and holding it
 
 _log = logging.getLogger("stlearnkit")
 
@@ -76,14 +83,18 @@ def replace_file(file: Path, content: bytes) -> None:
         If it cannot be written; what the file held before, it still holds.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(file.parent)
+    remove_stale(file.parent)
     unfinished = file.with_name(f"{file.stem}.{uuid4().hex}.tmp")
     try:
         with unfinished.open("wb") as stream:
+            _try_lock(stream)  # a killed process loses it: that is how one knows
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        unfinished.replace(file)
+            if fcntl is not None:
+                unfinished.replace(file)
+        if fcntl is None:  # Windows renames no open file
+            unfinished.replace(file)
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
@@ -94,11 +105,31 @@ def _checksum(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_CHECKSUM_BYTES).digest()
 
 
-def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left; files of running ones are younger."""
+def remove_stale(folder: Path) -> None:
+    """Remove what killed processes left; what a running one writes is held or young."""
     for leftover in folder.glob(f"*.{'?' * 32}.tmp"):  # others' files are not ours
         try:
-            if time.time() - leftover.stat().st_mtime > _STALE_AFTER_S:
+            age_s = time.time() - leftover.stat().st_mtime
+            if age_s > _STALE_AFTER_S or (
+                age_s > _HELD_AFTER_S and _is_let_go(leftover)
+            ):
                 leftover.unlink()
         except FileNotFoundError:
             continue  # another process was quicker
+
+
+def _is_let_go(unfinished: Path) -> bool:
+    """Tell whether no process holds a file any more."""
+    with unfinished.open("rb") as stream:
+        return _try_lock(stream)
+
+
+def _try_lock(stream: IO[bytes]) -> bool:
+    """Hold an open file until it is closed, if that can be done here and now."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held by another process, or the disk knows no locks
+        return False
+    return True

@@ -1,5 +1,6 @@
 """Encoders: preprocessing, oracles, and a cache that survives what happens to files."""
 
+import fcntl
 import json
 import logging
 import os
@@ -541,15 +542,31 @@ def test_a_killed_write_leaves_nothing_under_a_final_name(tmp_path):
     folder = tmp_path / "features"
     assert not list(folder.glob("*.npy"))
     (leftover,) = folder.glob("*.tmp")
+    a_minute_ago = time.time() - 60
+    os.utime(leftover, (a_minute_ago, a_minute_ago))
     section, encoder = big_section(), colour_encoder()
-    rows = encoders.features(section, encoder, SCALE, cache_folder=folder)
+    with leftover.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a process does that still writes
+        rows = encoders.features(section, encoder, SCALE, cache_folder=folder)
+        assert leftover.exists()
     patches = extract(section.slide, section.coords_px, 100.0, output_px=8)
     assert np.array_equal(rows, encoder.encode(patches))
-    assert leftover.exists(), "it might belong to a process that still runs"
-    two_hours_ago = time.time() - 7200
-    os.utime(leftover, (two_hours_ago, two_hours_ago))
     write(folder / "next.npy", rows)
     assert not list(folder.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_young_files_of_others_are_left_alone(tmp_path, monkeypatch, locks):
+    if not locks:  # as on Windows
+        monkeypatch.setattr("stlearnkit._store.fcntl", None)
+    young, old = (tmp_path / f"a.{digit * 32}.tmp" for digit in "01")
+    # Where there are locks a minute would be enough to tell; a clock may go wrong, too.
+    for file, age_s in ((young, -60 if locks else 60), (old, 7200)):
+        file.touch()
+        os.utime(file, (time.time() - age_s,) * 2)
+    write(tmp_path / "next.npy", np.zeros(1))
+    assert (young.exists(), old.exists()) == (True, False)
+    assert (tmp_path / "next.npy").exists()
 
 
 def test_a_folder_that_moved_is_found_among_the_weights(tmp_path, monkeypatch):

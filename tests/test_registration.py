@@ -469,6 +469,26 @@ def test_another_reference_may_be_named():
     assert found.loop_um == ()
 
 
+def test_neighbours_that_are_known_are_not_aligned_again(monkeypatch):
+    sections = [section("S1"), section("S2", moved(20), layer=1)]
+    found = align_stack(sections, [0, 48])
+    known = align(*sections).transform
+    monkeypatch.setattr("stlearnkit.registration._stack.align", None)
+    again = align_stack(sections, [0, 48], neighbours=[known])
+    for one, other in zip(
+        found.stack.to_reference, again.stack.to_reference, strict=True
+    ):
+        np.testing.assert_array_equal(one.matrix, other.matrix)
+
+
+def test_neighbours_of_others_are_refused():
+    sections = [section("S1"), section("S2")]
+    identity = Affine2D.identity("S1/um", "S2/um")
+    for wrong in ([], [identity]):
+        with pytest.raises(ValueError, match=r"expected \[\('S2/um', 'S1/um'\)\]: for"):
+            align_stack(sections, [0, 48], neighbours=wrong)
+
+
 def test_stacks_that_are_none_are_refused():
     one, two = section("S1"), section("S2")
     with pytest.raises(ValueError, match=r"1 section\(s\) in sections, expected two"):

@@ -1,6 +1,6 @@
 """Transforms in files: our own JSON, and the text files of ITK."""
 
-__all__ = ["load", "read_itk", "save", "write_itk"]
+__all__ = ["load", "read_itk", "save", "write_itk", "written"]
 
 import json
 from pathlib import Path
@@ -37,8 +37,13 @@ def save(transform: _AnyTransform, path: Path | str) -> None:
     OSError
         If the file cannot be written.
     """
+    replace_file(Path(path), written(transform))
+
+
+def written(transform: _AnyTransform) -> bytes:
+    """Return what `save` writes."""
     content = {"format": _FORMAT, "version": _VERSION, **_to_json(transform)}
-    replace_file(Path(path), json.dumps(content, indent=1).encode())
+    return json.dumps(content, indent=1).encode()
 
 
 def load(path: Path | str) -> _AnyTransform:

@@ -42,7 +42,11 @@ class AlignedStack:
 
 
 def align_stack(
-    sections: Sequence[Section], z_um: Sequence[float], *, reference: str = "middle"
+    sections: Sequence[Section],
+    z_um: Sequence[float],
+    *,
+    reference: str = "middle",
+    neighbours: Sequence[Affine2D] | None = None,
 ) -> AlignedStack:
     r"""Find where the sections of a stack lie in the frame of one of them.
 
@@ -58,12 +62,15 @@ def align_stack(
         Height of each: number of the section times the thickness of the cuts.
     reference
         Name of the section whose µm frame is the frame of the stack, or ``"middle"``.
+    neighbours
+        What `align` found already for each section but the first: the map from its
+        frame to that of the one before it. Without it, they are aligned here.
 
     Raises
     ------
     ValueError
         If there are fewer than two sections, a name stands twice, there is no section
-        `reference`, or `z_um` does not fit the sections.
+        `reference`, or `z_um` or `neighbours` do not fit the sections.
     RegistrationError
         If neighbours cannot be aligned.
     SectionError
@@ -81,10 +88,15 @@ def align_stack(
         raise ValueError(
             f"z_um has {len(z_um)} heights for {len(sections)} sections: give one each."
         )
+    if neighbours is not None:
+        _check_neighbours(sections, neighbours)
     pictures = [WorkingImage.of_section(section) for section in sections]
     last = len(sections) - 1
     pairs = {
-        (i, i + 1): align(pictures[i], pictures[i + 1]).transform for i in range(last)
+        (i, i + 1): align(pictures[i], pictures[i + 1]).transform
+        if neighbours is None
+        else neighbours[i]
+        for i in range(last)
     }
     loops = []
     for i in range(last - 1):
@@ -130,6 +142,26 @@ def _position(sections: Sequence[Section], reference: str) -> int:
             f"reference is {reference!r}, expected 'middle' or one of {names}."
         )
     return names.index(reference)
+
+
+def _check_neighbours(
+    sections: Sequence[Section], neighbours: Sequence[Affine2D]
+) -> None:
+    """Refuse maps that do not join neighbours.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    frames = [frame_um(section.name) for section in sections]
+    expected = list(zip(frames[1:], frames[:-1], strict=True))
+    found = [(each.source, each.target) for each in neighbours]
+    if found != expected:
+        raise ValueError(
+            f"neighbours has maps between {found}, expected {expected}: for each "
+            "section but the first align(section before, section).transform."
+        )
 
 
 def _composed(
