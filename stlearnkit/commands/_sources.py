@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stlearnkit import datasets, synthetic
 from stlearnkit.commands._errors import JobError, SettingsError
-from stlearnkit.sections import Section
+from stlearnkit.sections import Section, read_spatialdata
 
 _AT_ONCE = 8  # sections kept in memory, with their slides
 
@@ -79,12 +79,12 @@ def stamp(folder: Path) -> str:
 
 
 def _from_zarr(path: Path) -> Section:
-    """Read a section that this library wrote.
+    """Read a section from SpatialData.
 
     Raises
     ------
     SettingsError
-        If there is no such folder.
+        If there is no such folder, or it holds no section.
     JobError
         If its section has another name.
     """
@@ -93,9 +93,10 @@ def _from_zarr(path: Path) -> Section:
             f"sections has {path}, where no folder is. Write one with "
             "section.to_spatialdata().write(path), or correct the path."
         )
-    from spatialdata import read_zarr
-
-    section = Section.from_spatialdata(read_zarr(path))
+    try:
+        section = read_spatialdata(path)
+    except ValueError as error:
+        raise SettingsError(f"sections has {path}: {error}") from error
     if section.name != path.stem:
         raise JobError(
             f"{path} holds section {section.name!r}, expected {path.stem!r}. Rename "
