@@ -292,10 +292,10 @@ def test_a_section_from_a_file_is_used_under_its_name(study):
 
 
 def test_a_folder_that_holds_no_section_is_code_2(study):
-    (study.parent / "S4.zarr").mkdir()
-    text = study.read_text().replace('"synthetic:S3"', '"S4.zarr"')
-    study.write_text(text.replace('"S3"', '"S4"'))
-    assert "S4.zarr" in failed(call("data", study), 2)
+    (study.parent / "empty.zarr").mkdir()
+    text = study.read_text().replace('"synthetic:S3"', '"empty.zarr"')
+    study.write_text(text.replace('"S3"', '"empty"'))
+    assert "sections has empty.zarr: " in failed(call("data", study), 2)
 
 
 def test_a_file_that_changed_is_another_section(tmp_path):

@@ -91,13 +91,13 @@ HOSTILE = {
     ),
     "forges replies": (
         "import os\nfrom stlearnkit.course._wire import pack\n\ndef double(x):\n"
-        "    for number in range(3, 20):\n        try:\n"
+        "    for number in range(3, 999):\n        try:\n"
         "            os.write(number, pack({'call': 99, 'value': 2 * x}))\n"
         "        except OSError:\n            pass\n    return 2 * x",
         "died",
     ),
     "talks rubbish": (
-        "import os\n\ndef double(x):\n    for number in range(3, 20):\n        try:\n"
+        "import os\n\ndef double(x):\n    for number in range(3, 999):\n        try:\n"
         "            os.write(number, b'rubbish' * 100)\n"
         "        except OSError:\n            pass\n    return 2 * x",
         "died",

@@ -282,10 +282,12 @@ class TestAsign:
         # Changes that leave the mean of all labels as it is.
         moved = batch.targets.clone()
         moved[part.nonzero().flatten()[:2]] += torch.tensor([[1.0], [-1.0]])
-        one, other = (
-            alone._trained(profile, [each], weights, 0)[1]
-            for each in (batch, replace(batch, targets=moved))
-        )
+        said = []
+        for each in (batch, replace(batch, targets=moved)):
+            network = alone._untrained(profile, [each], 0)
+            lessons = alone.lessons([network.condense(each)], weights)
+            said.append(alone._trained(network, lessons, 0)[1])
+        one, other = said
         assert np.isfinite(one).all(axis=1).tolist() == part.tolist()
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
